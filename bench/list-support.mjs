@@ -102,7 +102,7 @@ export function answer(id, value) {
 }
 
 export async function startRedis(root) {
-  const port = 20_000 + Math.floor(Math.random() * 20_000);
+  const port = 10_000 + Math.floor(Math.random() * 20_000); // below those that connections get
   const server = spawn(
     'redis-server',
     ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', root],

@@ -236,12 +236,18 @@ function start(command, cwd, bin, port) {
   return { listening: listening(), output: () => output, stop };
 }
 
+/** Below the ports that the system gives to connections: one of those may be taken before the framework binds it. */
 async function freePort() {
-  const server = createServer().listen(0, 'localhost');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, 'localhost');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    server.close();
+    if (isFree) return port;
+  }
 }
 
 /** The files and commands of a section, with another port than 3000. */

@@ -7,7 +7,6 @@ import {
   request,
   type ServerResponse,
 } from 'node:http';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -16,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Journal } from '../../src/cli/src/proxy/journal';
 import { Command } from '../support/command';
+import { freePort } from '../support/free-port';
 import { Backend, linesOf, type Proxied, type RunningProxy, type Seen, useProxied } from '../support/proxied';
 import { exchange, head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
@@ -186,7 +186,7 @@ describe('forwarded addresses', () => {
 
 describe('an end', () => {
   it('waits for what is open, and says so to an orchestrator, then leaves', async () => {
-    const [healthPort] = await freePorts(1);
+    const healthPort = await freePort();
     const proxy = await proxied.to(inward.origin, ['--health', `127.0.0.1:${healthPort}`]);
     const health = () => get({ host: '127.0.0.1', port: healthPort, path: '/health' });
     expect([(await health()).statusCode, (await health()).text]).toEqual([200, '{"status":"ok"}']);
@@ -375,7 +375,7 @@ it('prints a request a line, without its query, and not all that a stranger send
 });
 
 it('without --json, prints why it has answered itself: the first of a code, and not each', async () => {
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   await proxied.know(`127.0.0.1:${port}`);
   const spool = ['--spool', proxied.spool()];
   const args = ['proxy', '--to', `http://127.0.0.1:${port}`, '--listen', '127.0.0.1:0', ...spool];
@@ -439,10 +439,3 @@ it('speaks HTTP/1.1 and WebSocket over TLS, too', async () => {
 });
 
 /** Ports that are free now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  for (const server of servers) server.close();
-  return ports;
-}

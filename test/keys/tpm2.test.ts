@@ -11,8 +11,8 @@ import { parseAddress, type TpmAddress } from '../../src/keys/tpm2/connection';
 import { fromKeyFile, toKeyFile } from '../../src/keys/tpm2/key-file';
 import { STORAGE_PRIMARY } from '../../src/keys/tpm2/public-area';
 import { SilentTpmError, Tpm } from '../../src/keys/tpm2/tpm';
+import { freePort } from '../support/free-port';
 import { keyBackendContract } from '../support/key-backend-contract';
-import { listen } from '../support/listen';
 import { slowTpm } from '../support/slow-tpm';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
 import { verifies } from '../support/verifies';
@@ -398,10 +398,9 @@ describe('without a TPM', () => {
   });
 
   it('says that nobody answers', async () => {
-    const free = await listen(() => {});
-    await free.close();
-    const { reason } = await backend.probe({ dir: root, env: { AMESH_TPM: `tcp:127.0.0.1:${free.port}` } });
-    expect(reason).toBe(`No TPM responds at tcp:127.0.0.1:${free.port} (ECONNREFUSED).`);
+    const port = await freePort();
+    const { reason } = await backend.probe({ dir: root, env: { AMESH_TPM: `tcp:127.0.0.1:${port}` } });
+    expect(reason).toBe(`No TPM responds at tcp:127.0.0.1:${port} (ECONNREFUSED).`);
   });
 
   it.each([

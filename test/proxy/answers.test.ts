@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../support/fleet';
-import { listen } from '../support/listen';
+import { freePort } from '../support/free-port';
 import { asking, checked, provingVerifier, receive } from '../support/proofs';
 import { type ProvingServer, provingKinds } from '../support/proving-servers';
 
@@ -39,10 +39,9 @@ describe.skipIf(NGINX === undefined && !process.env.CI)('proven answers behind n
       });
       servers.push(server);
       for (const gzip of ['on', 'off']) {
-        const free = await listen(() => {});
-        await free.close();
-        ports[`${name} ${gzip}`] = free.port;
-        sites.push(`server { listen 127.0.0.1:${free.port}; gzip ${gzip}; gzip_types text/plain; gzip_proxied any;
+        const port = await freePort();
+        ports[`${name} ${gzip}`] = port;
+        sites.push(`server { listen 127.0.0.1:${port}; gzip ${gzip}; gzip_types text/plain; gzip_proxied any;
 location / { proxy_pass http://127.0.0.1:${server.port}; proxy_set_header Host $http_host; } }`);
       }
     }

@@ -10,7 +10,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createCertificate } from '../support/certificate';
 import type { Child } from '../support/child';
 import { type Fleet, HOST, startFleet, until } from '../support/fleet';
-import { listen } from '../support/listen';
+import { freePort } from '../support/free-port';
 import { type RedisServer, startRedis } from '../support/redis';
 
 const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((path) => existsSync(path));
@@ -55,14 +55,13 @@ describe.skipIf((NGINX === undefined || !hasRedis) && !process.env.CI)('two inst
     fleet = await startFleet(2, { REDIS_URL: redis.url, ...env });
     const [a, b] = fleet.servers as [Child, Child];
     const folder = await mkdtemp(join(tmpdir(), 'amesh-nginx-'));
-    const free = await listen(() => {});
-    await free.close();
+    const port = await freePort();
     await writeFile(join(folder, 'cert.pem'), certificate.cert);
     await writeFile(join(folder, 'key.pem'), certificate.key);
     const site = change(documented())
       .replace('10.0.0.11:3000', `127.0.0.1:${fleet.portOf(a)}`)
       .replace('10.0.0.12:3000', `127.0.0.1:${fleet.portOf(b)}`)
-      .replace('listen 443 ssl', `listen 127.0.0.1:${free.port} ssl`)
+      .replace('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
       .replace('/etc/ssl/api.example.com.pem', join(folder, 'cert.pem'))
       .replace('/etc/ssl/api.example.com.key', join(folder, 'key.pem'));
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
@@ -84,10 +83,10 @@ ${site} }`,
       await ended;
       await rm(folder, { recursive: true, maxRetries: 20 });
     };
-    const isUp = () => get(free.port, `${prefix}/health`).then(() => 'up', String);
+    const isUp = () => get(port, `${prefix}/health`).then(() => 'up', String);
     expect(await until('up', isUp)).toBe('up');
-    expect(await until(answer, () => call(free.port, `${prefix}/`))).toBe(answer);
-    return free.port;
+    expect(await until(answer, () => call(port, `${prefix}/`))).toBe(answer);
+    return port;
   }
 
   function get(port: number, path: string, init: { method?: string; headers?: Headers; body?: string } = {}) {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Refusal } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/free-port';
 import { type Listening, listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
 import { RawClient } from '../support/raw-http';
@@ -40,10 +41,9 @@ afterAll(async () => {
 
 /** Starts a proxy of that name, and waits for its port. */
 async function start(path: string, config: (port: number) => string, args: (file: string) => string[]) {
-  const free = await listen(() => {});
-  await free.close();
-  const file = join(folder, `${free.port}.conf`);
-  await writeFile(file, config(free.port));
+  const port = await freePort();
+  const file = join(folder, `${port}.conf`);
+  await writeFile(file, config(port));
   const child = spawn(path, args(file), { stdio: 'ignore' });
   const ended = once(child, 'close');
   endings.push(() => {
@@ -51,13 +51,13 @@ async function start(path: string, config: (port: number) => string, args: (file
     return ended;
   });
   for (const endsAt = Date.now() + 20_000; ; await sleep(20)) {
-    const socket = connect(free.port, '127.0.0.1');
+    const socket = connect(port, '127.0.0.1');
     const isOpen = await once(socket, 'connect').then(
       () => true,
       () => false,
     );
     socket.destroy();
-    if (isOpen) return free.port;
+    if (isOpen) return port;
     if (Date.now() > endsAt) throw new Error(`${path} did not start in 20 s.`);
   }
 }

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import manifest from '../../package.json' with { type: 'json' };
 import { blocksOf } from '../docs/blocks';
 import { createCertificate } from '../support/certificate';
-import { listen } from '../support/listen';
+import { freePort } from '../support/free-port';
 import { type PackedRelay, packRelay } from '../support/packed-relay';
 import { describeWithRedis, startRedis } from '../support/redis';
 import { Client, type ClientOptions, startRelay } from './client';
@@ -35,12 +35,6 @@ function describeWith(program: string, argument: string) {
 }
 
 const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
-
-async function freePorts(count: number): Promise<string[]> {
-  const all = await Promise.all(Array.from({ length: count }, () => listen(() => {})));
-  await Promise.all(all.map((server) => server.close()));
-  return all.map(({ port }) => String(port));
-}
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'amesh-hosting-'));
@@ -123,7 +117,7 @@ describeWith('nginx', '-v')('behind nginx', () => {
 
   async function startNginx(text: string, relayPorts: readonly number[]) {
     const dir = folder();
-    const [port = ''] = await freePorts(1);
+    const port = String(await freePort());
     const { key, cert } = createCertificate(NAME);
     writeFileSync(join(dir, 'cert.pem'), cert);
     writeFileSync(join(dir, 'cert.key'), key);
@@ -182,7 +176,8 @@ describeWith('caddy', 'version')('behind Caddy', () => {
     const { relay, port: relayPort } = await startRelay({ trustedProxies: 1 });
     onTestFinished(() => relay.close());
     const dir = folder();
-    const [port = '', httpPort] = await freePorts(2);
+    const port = String(await freePort());
+    const httpPort = await freePort();
     // A certificate made here, where the document's Caddy would request one.
     const options = `{\n\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\thttps_port ${port}\n\thttp_port ${httpPort}\n}\n`;
     const [config = ''] = blocks('text');
@@ -237,7 +232,7 @@ describe('with the package installed', () => {
       (json) => JSON.parse(json) as string[],
     );
     const [file = '', ...args] = command ?? [];
-    const [port = ''] = await freePorts(1);
+    const port = String(await freePort());
     const env = { PATH: ENV.PATH, PORT: port };
     const child = spawn(file, args, { cwd: packed.dir, env, stdio: 'ignore' });
     onTestFinished(() => void child.kill('SIGKILL'));
@@ -258,7 +253,8 @@ describe('with the package installed', () => {
     it('the commands that start two instances', async () => {
       const redis = await startRedis();
       onTestFinished(() => redis.stop());
-      const [one = '', two = ''] = await freePorts(2);
+      const one = String(await freePort());
+      const two = String(await freePort());
       const [script = ''] = blocks('sh');
       const real = script
         .replaceAll('3001', one)

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +18,7 @@ import {
   tellTargets,
 } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { freePort } from '../support/free-port';
 import { times } from '../support/full';
 import { describeWithAgent, type RealAgent, startAgent } from '../support/ssh-agent';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
@@ -52,7 +52,7 @@ async function startTarget(name: string, acceptRotation: AmeshOptions['acceptRot
   const device = await openDevice(folder, {});
   const seen = signedBy[targets.length] as string[];
   let server: Server;
-  let port = 0;
+  const port = await freePort();
   const open = async () => {
     server = createServer((request, response) =>
       verify(request as never, response as never, () => {
@@ -63,7 +63,6 @@ async function startTarget(name: string, acceptRotation: AmeshOptions['acceptRot
     );
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
-    ({ port } = server.address() as AddressInfo);
   };
   const close = async () => {
     const closed = once(server, 'close');

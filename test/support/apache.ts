@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { listen } from './listen';
+import { freePort } from './free-port';
 
 const APACHE = ['/usr/sbin/apache2', '/usr/sbin/httpd'].find((path) => existsSync(path));
 const MODULES = ['/usr/lib/apache2/modules', '/usr/lib/httpd/modules', '/usr/lib64/httpd/modules'].find(
@@ -32,9 +32,8 @@ export async function startApache<Name extends string>(
   const folder = await mkdtemp(join(tmpdir(), 'amesh-apache-'));
   await chmod(folder, 0o755);
   const names = Object.keys(sites) as Name[];
-  const free = await Promise.all(names.map(() => listen(() => {})));
-  await Promise.all(free.map((server) => server.close()));
-  const ports = new Map(names.map((name, i) => [name, (free[i] as { port: number }).port]));
+  const ports = new Map<Name, number>();
+  for (const name of names) ports.set(name, await freePort());
   const load = (name: string) => `LoadModule ${name}_module ${MODULES}/mod_${name}.so`;
   const user = process.getuid?.() === 0 ? 'User nobody\nGroup nogroup' : '';
   await writeFile(

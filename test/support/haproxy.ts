@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { listen } from './listen';
+import { freePort } from './free-port';
 
 const HAPROXY = ['/usr/sbin/haproxy', '/usr/bin/haproxy'].find((path) => existsSync(path));
 
@@ -30,8 +30,7 @@ export async function startHaproxy(
 ): Promise<Haproxy> {
   if (HAPROXY === undefined) throw new Error('There is no haproxy here: apt-get install haproxy');
   const folder = await mkdtemp(join(tmpdir(), 'amesh-haproxy-'));
-  const free = await listen(() => {});
-  await free.close();
+  const port = await freePort();
   const socket = join(folder, 'admin.sock');
   const end =
     sessions === 'end' ? 'on-marked-down shutdown-sessions on-marked-up shutdown-backup-sessions' : '';
@@ -45,7 +44,7 @@ defaults
   timeout client 1h
   timeout server 1h
 listen redis
-  bind 127.0.0.1:${free.port}
+  bind 127.0.0.1:${port}
   server a 127.0.0.1:${ports[0]} check inter 100ms fall 1 rise 1 ${end}
   server b 127.0.0.1:${ports[1]} check inter 100ms fall 1 rise 1 backup
 `,
@@ -64,7 +63,7 @@ listen redis
     if (Date.now() > endsAt) throw new Error('HAProxy did not start in 20 s.');
   }
   return {
-    port: free.port,
+    port: port,
     setFirst: async (state) => void (await tell(`set server redis/a state ${state}`)),
     async stop() {
       process.off('exit', kill);

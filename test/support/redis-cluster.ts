@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
-import { listen } from './listen';
+import { freePort } from './free-port';
 import { type RedisServer, startRedis } from './redis';
 
 const SLOTS = 16_384;
@@ -85,12 +85,17 @@ async function moveSlots(from: RedisServer, to: RedisServer, count: number): Pro
 }
 
 async function startNode(): Promise<RedisServer> {
-  const bus = await listen(() => {});
-  await bus.close();
   const folder = mkdtempSync(join(tmpdir(), 'amesh-cluster-'));
   const server = await startRedis({
     args: [
-      ...['--cluster-enabled', 'yes', '--cluster-port', String(bus.port), '--cluster-node-timeout', '1000'],
+      ...[
+        '--cluster-enabled',
+        'yes',
+        '--cluster-port',
+        String(await freePort()),
+        '--cluster-node-timeout',
+        '1000',
+      ],
       ...['--dir', folder, '--cluster-require-full-coverage', 'no'],
     ],
   });

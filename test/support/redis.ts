@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe } from 'vitest';
-import { listen } from './listen';
+import { freePort } from './free-port';
 
 /** A real redis-server of its own, on a loopback port that was free. It keeps nothing on disk. */
 export interface RedisServer {
@@ -38,9 +38,7 @@ if (!IS_HERE) console.warn('Tests with Redis are skipped: there is no redis-serv
 /** @throws Error where there is no redis-server, or it does not start */
 export async function startRedis({ args = [], file }: RedisOptions = {}): Promise<RedisServer> {
   if (!IS_HERE) throw new Error('There is no redis-server here: apt-get install redis-server');
-  const free = await listen(() => {});
-  await free.close();
-  const { port } = free;
+  const port = await freePort();
   let running: ChildProcess | undefined = await start(port, args, file);
   const server: RedisServer = {
     port,

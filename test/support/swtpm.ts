@@ -1,15 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe } from 'vitest';
 import { answers } from './answers';
+import { freePort } from './free-port';
 import { isInstalled } from './installed';
-import { listen } from './listen';
 
 /** A real TPM 2.0 in software (swtpm), with a state folder of its own. */
 export interface Swtpm {
@@ -35,15 +34,8 @@ if (!IS_HERE) console.warn('Tests with a TPM are skipped: there is no swtpm or t
 export async function startSwtpm(): Promise<Swtpm> {
   if (!IS_HERE) throw new Error('apt-get install swtpm tpm2-tools libtss2-tcti-swtpm0 tpm2-openssl');
   const state = mkdtempSync(join(tmpdir(), 'amesh-tpm-'));
-  let port = 0;
-  let running: ChildProcess | undefined;
-  for (let attempt = 0; running === undefined; attempt++) {
-    port = await freePair();
-    running = await start(state, port).catch((error) => {
-      if (attempt === 10) throw error;
-      return undefined; // somebody else took one of the ports meanwhile
-    });
-  }
+  const port = await freePort(2); // tpm2-tools expect the control channel at the next port
+  let running: ChildProcess | undefined = await start(state, port);
   const stop = async () => {
     if (running === undefined) return;
     const ended = once(running, 'close');
@@ -93,20 +85,4 @@ async function start(state: string, port: number): Promise<ChildProcess> {
     await sleep(20);
   }
   throw new Error('swtpm does not answer.');
-}
-
-/** tpm2-tools expect the control channel at the next port. */
-async function freePair(): Promise<number> {
-  for (;;) {
-    const free = await listen(() => {});
-    const { port } = free;
-    const next = connect(port + 1, '127.0.0.1');
-    const isTaken = await once(next, 'connect').then(
-      () => true,
-      () => false,
-    );
-    next.destroy();
-    await free.close();
-    if (!isTaken) return port;
-  }
 }

@@ -8,6 +8,7 @@ import { createClient } from '@authmesh/sdk/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cutKeys, endDelegation } from '../../src/trust/delegations';
 import { type Child, type Script, type StartOptions, toScript } from '../support/child';
+import { freePort } from '../support/free-port';
 import { StolenTime } from '../support/pauses';
 import { workerOf } from '../support/statements';
 import { otherwiseForMs, SOON } from '../support/waiting';
@@ -217,7 +218,8 @@ describe('a delegate', () => {
 describe('a request captured before a restart', () => {
   it('is refused after it, as it was before', async () => {
     await makeTarget();
-    const first = await startServer();
+    const port = await freePort(); // it starts again there
+    const first = await startServer(port);
     let captured: RequestInit | undefined;
     const capturing = createAmesh({
       dir: join(root, 'caller'),
@@ -237,7 +239,7 @@ describe('a request captured before a restart', () => {
     await sleep(1100);
     first.child.kill('SIGKILL');
     await first.child.ended;
-    await startServer(Number(new URL(first.origin).port));
+    await startServer(port);
     expect(await replay()).toBe('401 {"error":"timestamp_out_of_range"}'); // signed before the server started
     expect(await call(first.origin)).toBe('200 passed');
   });
