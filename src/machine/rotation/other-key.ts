@@ -25,13 +25,13 @@ export function withOtherKey(
       response = await request.send();
     } catch (error) {
       if (!isOfUnknown(error)) throw error;
-      const how = await rotation.afterUnproven(error, request, await opened());
+      const how = await rotation.doubtful.afterUnproven(error, request, await opened());
       if (how === undefined || !request.isRepeatable) throw error;
       if (how === 'anew') return request.send();
       return how === 'instead' ? request.sendInstead(error) : resend(request, error);
     }
     if (!isUnknown(response) || !request.isRepeatable) return response;
-    const how = await rotation.afterUnproven(response, request, await opened());
+    const how = await rotation.doubtful.afterUnproven(response, request, await opened());
     // It asked for no proof, so its target has not claimed the nonce for both keys.
     if (how === undefined || how === 'instead') return response;
     await discard(response);
@@ -52,8 +52,11 @@ export async function mayHaveOtherKey(
   if (isAmeshError(answer) && !isOfUnknown(answer)) return false;
   const { url, method } = request;
   return (
-    (await rotation.afterUnproven(answer as object, { url, isSafe: isSafe(method) }, await opened())) ===
-    'anew'
+    (await rotation.doubtful.afterUnproven(
+      answer as object,
+      { url, isSafe: isSafe(method) },
+      await opened(),
+    )) === 'anew'
   );
 }
 
