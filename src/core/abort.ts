@@ -1,5 +1,5 @@
 /**
- * Waits for `work`, or rejects with the signal's reason as soon as it is aborted. The work itself continues.
+ * Waits for `work`, or rejects with the signal's reason as soon as the signal is aborted. The work itself continues.
  */
 export function untilAborted<T>(signal: AbortSignal | null, work: Promise<T>): Promise<T> {
   if (signal === null) return work;
@@ -21,8 +21,8 @@ function reasonOf({ reason }: AbortSignal): unknown {
 }
 
 /**
- * Does work with a signal of the platform's own class. It follows a signal of another library or realm until the work ends: such a
- * signal may belong to a whole program.
+ * Does work with a signal of the platform's own class, which follows a signal of another library or realm. It stops following when
+ * the work ends, since the other signal may live as long as the program.
  */
 export async function withOwnSignal<T>(
   signal: AbortSignal,

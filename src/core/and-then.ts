@@ -1,4 +1,4 @@
-/** Whether it is a promise, of whatever class: those of libraries and of other realms are no instances of `Promise`. */
+/** Whether a value is a promise of any class: promises of libraries and of other realms are not instances of `Promise`. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }
@@ -6,7 +6,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 /**
  * Chains without a promise where there is none: most requests need no extra turn of the event loop.
  *
- * @param value may be a promise of any class, since it may come from code of others
+ * @param value may be a promise of any class, since it may come from other people's code
  */
 export function andThen<T, U>(
   value: T | PromiseLike<T>,

@@ -1,4 +1,7 @@
-/** Values that belong to objects of somebody else. No copy, proxy or heir of an object has its value. */
+/**
+ * Values that belong to objects of somebody else. Copies and proxies of an object, and objects that inherit from it, do not have
+ * its value.
+ */
 export interface Attached<T> {
   get(object: object): T | undefined;
   set(object: object, value: T): void;
@@ -7,9 +10,9 @@ export interface Attached<T> {
 /**
  * A WeakMap for objects that come with each request.
  *
- * In a real WeakMap, what a value refers to stays until the next full garbage collection: V8 moves the map into its old space, and
- * takes each value for alive in the frequent collections of its new space. So a value is a private field of the object here.
- * Objects that take no fields have a WeakMap instead.
+ * A real WeakMap keeps what its values refer to until the next full garbage collection: V8 moves the map into its old space, and
+ * the frequent collections of its new space then treat each value as alive. So here a value is a private field of the object.
+ * Objects that are frozen, sealed or not extensible have a WeakMap instead.
  */
 export function attached<T>(): Attached<T> {
   const ofFrozen = new WeakMap<object, T>();

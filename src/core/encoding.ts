@@ -11,7 +11,7 @@ function valuesOf(alphabet: string): Int8Array {
 }
 
 function encode(bytes: Uint8Array, alphabet: string): string {
-  // Character codes in an array of the right length: joining many small strings, and an array that grows, would be slower.
+  // An array of character codes that has its final length: joining many small strings, or an array that grows, would be slower.
   const codes = new Array<number>(Math.ceil((bytes.length * 4) / 3));
   let length = 0;
   const put = (value: number) => {
@@ -67,7 +67,7 @@ function decode(text: string, values: Int8Array): Uint8Array<ArrayBuffer> | null
       bytes[length++] = (buffer >> bits) & 0xff;
     }
   }
-  // Each byte string has exactly one text. Otherwise comparing texts would be unreliable.
+  // Only one text may stand for a byte string. Otherwise comparing texts would be unreliable.
   return (buffer & ((1 << bits) - 1)) === 0 ? bytes : null;
 }
 
@@ -103,9 +103,9 @@ export function toUtf8(text: string): Uint8Array<ArrayBuffer> {
 let strictDecoder: TextDecoder | undefined;
 
 /**
- * UTF-8 bytes as text. Strict: a byte order mark stays in the text, so that no two byte strings give the same.
+ * Decodes UTF-8 bytes. Strict: a byte order mark stays in the text, so that two byte strings never give the same text.
  *
- * @throws TypeError for bytes that are no UTF-8
+ * @throws TypeError for bytes that are not UTF-8
  */
 export function fromUtf8(bytes: Uint8Array): string {
   strictDecoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -140,7 +140,7 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
-/** The bytes of all chunks, copied: its owner may still change a chunk. */
+/** The bytes of all chunks, as a copy: the owner of a chunk may still change it. */
 export function joinBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
   let offset = 0;

@@ -1,10 +1,10 @@
-/** Whether a value is a number in a range. A string such as `'30'` is not, although it compares like one. */
+/** Whether a value is a number in a range. A string such as `'30'` is not a number, although it compares like one. */
 export function isWithin(value: unknown, least: number, most: number): boolean {
   return typeof value === 'number' && value >= least && value <= most;
 }
 
 /**
- * Rejects a promise, a Map or an array: it has no option names, and would count as an object with all options left out.
+ * Rejects a promise, a Map or an array: none of them has option names, so each would pass as an object without any options.
  *
  * @throws TypeError if it is not a plain object of options
  */

@@ -4,13 +4,13 @@ const MAX_NAMES = 10_000;
 export interface Rate {
   /** How often at once. */
   readonly burst: number;
-  /** Once more may follow after each of these, in milliseconds. */
+  /** After each such time, it may happen once more; in milliseconds. */
   readonly everyMs: number;
 }
 
 /** Limits how often each device, or any other name, may do something that costs others. */
 export class RateLimit {
-  /** What is used of the burst, and when that was counted, Unix milliseconds; the oldest first. */
+  /** How much of the burst is used, and when that was counted, Unix milliseconds; the oldest first. */
   readonly #used = new Map<string, { readonly count: number; readonly atMs: number }>();
 
   readonly #rate: Rate;
@@ -19,11 +19,11 @@ export class RateLimit {
     this.#rate = rate;
   }
 
-  /** @returns whether it may happen now, which then counts */
+  /** @returns whether it may happen now; if so, it is counted */
   take(name: string, nowMs: number): boolean {
     const { burst, everyMs } = this.#rate;
     const { count, atMs } = this.#used.get(name) ?? { count: 0, atMs: nowMs };
-    // By Math.abs, so that a clock that is set back locks nobody out until the old time.
+    // Math.abs, so that nobody is locked out until the old time after the clock was set back.
     const left = Math.max(0, count - Math.abs(nowMs - atMs) / everyMs);
     if (left + 1 > burst) return false;
     this.#used.delete(name);
@@ -32,7 +32,7 @@ export class RateLimit {
     return true;
   }
 
-  /** Takes back one {@link take}, of what did not happen after all. */
+  /** Takes back one {@link take}, if it did not happen after all. */
   giveBack(name: string): void {
     const used = this.#used.get(name);
     if (used !== undefined) this.#used.set(name, { ...used, count: used.count - 1 });

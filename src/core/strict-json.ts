@@ -7,7 +7,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
  * Reads a JSON object.
  *
  * @param source a text, or its bytes as UTF-8
- * @returns null for any other JSON, and for what is no JSON or no UTF-8
+ * @returns null for any other JSON, and for what is not JSON or not UTF-8
  */
 export function parseObject(source: string | Uint8Array): JsonObject | null {
   try {
@@ -21,10 +21,10 @@ export function parseObject(source: string | Uint8Array): JsonObject | null {
 }
 
 /**
- * Reads a JSON object in the one form that `JSON.stringify` writes. A member that stands there twice would be another
- * one to another reader.
+ * Reads a JSON object in the one form that `JSON.stringify` writes. If a member were there twice, readers would disagree about its
+ * value.
  *
- * @returns null as {@link parseObject}, and for any other form
+ * @returns null where {@link parseObject} returns it, and for any other form
  */
 export function parseExactObject(source: string | Uint8Array): JsonObject | null {
   const object = parseObject(source);

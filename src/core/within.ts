@@ -1,18 +1,18 @@
-/** Somebody who waits, as the one who works for them sees it. */
+/** The state of somebody who waits for work, as the work sees it. */
 export interface Waiting {
   isOver: boolean;
   /** Called when they have waited long enough. */
   whenOver: (() => void) | undefined;
 }
 
-/** The turns of the event loop, at least, in which an answer that has come can be read. */
+/** In how many parts a deadline waits: after each part, the event loop reads what has arrived. */
 const PARTS = 5;
 
 /**
- * Calls `over` after that time, plus the time for which this process was too busy to read an answer: it must not be taken for the
- * silence of somebody else. A timer alone runs before what has arrived in the meantime.
+ * Calls `over` after that time, plus the time for which this process was too busy to read an answer: such a pause must not look
+ * like the silence of somebody else. With a single timer, it would run before the process reads what has arrived in the meantime.
  *
- * @returns stops it
+ * @returns a function that stops it
  */
 export function startDeadline(ms: number, over: () => void): () => void {
   let left = PARTS;
@@ -25,7 +25,7 @@ export function startDeadline(ms: number, over: () => void): () => void {
 }
 
 /**
- * What `run` gives, or an error in its place where that takes too long.
+ * The result of `run`, or an error if that takes too long.
  *
  * @param late makes the error
  */
@@ -37,7 +37,7 @@ export function within<T>(ms: number, run: (waiting: Waiting) => Promise<T>, lat
       reject(late());
       waiting.whenOver?.();
     });
-    const running = async () => run(waiting); // so that what it throws at once is a refusal, too
+    const running = async () => run(waiting); // so that what it throws synchronously becomes a rejection, too
     running().then(resolve, reject).finally(stop);
   });
 }

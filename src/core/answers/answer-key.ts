@@ -6,7 +6,7 @@ import type { AnswerSigner } from './sign-answer';
 
 /** How long answers wait for an answer key. Hardware takes less, but a key may wait for a person. */
 const WAIT_MS = 5000;
-/** After a failure, answers do not wait again for so long: each attempt may ask a person for a touch. */
+/** For this long after a failure, answers do not wait for another attempt: each attempt may ask a person for a touch. */
 const PAUSE_MS = 30_000;
 
 export interface AnswerKeyOptions extends Partial<Pick<RenewedKeySettings, 'onRenewalFailure' | 'now'>> {

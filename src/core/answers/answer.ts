@@ -4,7 +4,7 @@ import { toBase64Url, toSlab } from '../encoding';
 import { readPlainDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
 
-/** An answer as far as it is signed: what `signAnswer()` gets, and what a client has received. */
+/** The signed part of an answer without its body: what `signAnswer()` gets, and what a client has received. */
 export interface AnswerView {
   /** The HTTP status. */
   readonly status: number;
@@ -23,7 +23,7 @@ export const ANSWER_TAG = 'amesh-answer';
 export const ASK = 'amesh=("@status");created;nonce;keyid;tag="amesh-answer"';
 
 export const ACCEPT_SIGNATURE = 'accept-signature';
-/** Says that the body of a signed answer is not signed: its end was not known when the head was sent. */
+/** Says that the signature of an answer does not cover its body: the end of the body was not known when the head was sent. */
 export const BODY_HEADER = 'authmesh-body';
 /** The answer key of a target whose own key does not sign answers itself. */
 export const KEY_HEADER = 'authmesh-key';
@@ -66,15 +66,15 @@ export function coveredFields(headers: HeaderLines): string[] {
 }
 
 /**
- * Whether an answer has a digest of its body that callers can check: exactly one with SHA-256, as they read it. Any other one is
- * removed before the answer is signed.
+ * Whether an answer has a digest of its body that callers can check: exactly one SHA-256, in the form that they read. Any other
+ * digest is removed before the answer is signed.
  */
 export function hasDigest(headers: HeaderLines): boolean {
   const value = fieldValue(headers, DIGEST_HEADER);
   return value !== undefined && readPlainDigest(value) !== null;
 }
 
-/** Whether an answer can have a body: not to HEAD, and not with a status that has none. */
+/** Whether an answer can have a body: an answer to HEAD has none, nor has one with a status such as 204. */
 export function mayHaveBody(method: string, status: number): boolean {
   return method !== 'HEAD' && status !== 204 && status !== 304;
 }
@@ -89,7 +89,7 @@ export function enrolmentNonce(
 
 /**
  * What binds an answer to its request: the hash of the request's signature base, a line feed, and the 64 bytes of its
- * signature. The method and nonce alone would not do: another caller could send the same ones, and pass on its own answer.
+ * signature. The method and nonce alone are not enough: another caller could send the same ones, and pass on its own answer.
  *
  * @returns 43 characters
  */

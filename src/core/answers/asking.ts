@@ -7,8 +7,8 @@ import { isDeviceId } from '../wire/credentials';
 import type { ExpectedAnswer } from './verify-answer';
 
 /**
- * Which responses have to be proven. `auto`: where the URL is not https, and the key of the target is known. `required`: all.
- * `off`: none.
+ * Which responses have to be proven. `auto`: those from a URL that is not https, if the key of the target is known. `required`:
+ * all. `off`: none.
  */
 export type Answers = 'auto' | 'required' | 'off';
 
@@ -50,7 +50,7 @@ export function readAnswerOptions(init: AmeshFetchInit | null | undefined, answe
   return { answers: readAnswers(own), allowsUnprovenBody };
 }
 
-/** A target that is called, with what proves its answers. */
+/** A target that is called, and how to prove its answers. */
 export interface CalledTarget {
   /** `am_` and 16 base64url characters. */
   readonly deviceId: string;
@@ -62,7 +62,10 @@ export interface CalledTarget {
   readonly keys?: readonly ProvingKey[] | undefined;
   /** Signs the request; default the signer of the client. During a rotation, a target may know only the former key. */
   readonly signer?: Signer | undefined;
-  /** Tells the target the next key: the AuthMesh-Rotation of this request, at most 1,024 characters. The target is asked for a proof. */
+  /**
+   * Tells the target the next key: the value of AuthMesh-Rotation in this request, at most 1,024 characters. The target is asked
+   * for a proof.
+   */
   readonly rotation?: string | undefined;
   /**
    * Called when the target refuses the request as one of an unknown device, over https or loopback.
@@ -91,11 +94,11 @@ export interface ProvingTarget
 }
 
 /**
- * The target to ask for a proof, where one can come.
+ * The target to ask for a proof; undefined if it cannot give one.
  *
  * @param target what `targetOf()` returned
  * @param nowMs the clock, Unix milliseconds: former keys count until their end
- * @throws TypeError for another value; AllowListIntegrityError if its key is not that of its ID
+ * @throws TypeError for another value; AllowListIntegrityError if its ID does not match its key
  */
 export async function provingTarget(
   target: string | CalledTarget | undefined,

@@ -43,7 +43,7 @@ export function createAnswerBase(
   return `${base}"@signature-params": ${parameters}`;
 }
 
-/** As bytes: a cookie may contain a comma, so joined lines could be cut apart at another place. */
+/** As bytes (`bs`): a cookie may contain a comma, so nobody could tell where one of several joined lines ends. */
 function identifierOf(name: string): string {
   return name === 'set-cookie' ? '"set-cookie";bs' : `"${name}"`;
 }

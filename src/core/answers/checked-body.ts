@@ -5,9 +5,9 @@ import { equalBytes, joinBytes } from '../encoding';
 export interface ExpectedBody {
   /** SHA-256, 32 bytes. */
   readonly digest: Uint8Array;
-  /** Hashes piece by piece, or, if the runtime cannot, the whole. */
+  /** Hashes piece by piece, or the whole body if the runtime has no incremental hash. */
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256'>;
-  /** The most bytes that are buffered where only the whole body can be hashed. */
+  /** The most bytes to buffer if only the whole body can be hashed. */
   readonly limitBytes: number;
   /** Makes the error for a body that is not proven; `why` ends a sentence. */
   readonly unproven: (why: string) => Error;
@@ -16,7 +16,7 @@ export interface ExpectedBody {
 export const WRONG_BODY = 'its body is not the one that was signed';
 
 /**
- * A body that ends only if it is the one that was signed, and with an error otherwise. It is not touched before it is read.
+ * A body that ends with an error unless it is the one that was signed. The original is not touched before somebody reads this one.
  *
  * @param open returns the body as it arrives
  */
@@ -25,9 +25,12 @@ export function checkedBody(
   { digest, crypto, limitBytes, unproven }: ExpectedBody,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  /** Made for the second chunk: most bodies have one, and hashing it at once takes less. Null if only the whole can be hashed. */
+  /**
+   * Made for the second chunk: most bodies have only one, which is faster to hash in one call. Null if only the whole body can be
+   * hashed.
+   */
   let hash: Sha256 | null | undefined;
-  /** The last chunk, which is hashed when it is handed out; all of them if only the whole can be hashed. */
+  /** The last chunk, which is hashed when it is handed out; all chunks if only the whole body can be hashed. */
   let held: Uint8Array[] = [];
   let length = 0;
 

@@ -1,7 +1,7 @@
 import { joinBytes } from '../encoding';
 import { isCoded } from '../wire/coding';
 
-/** A body that was read as far as it was there. */
+/** A body of which everything was read that was there. */
 export interface HeldBody {
   /** All bytes; null for a stream. */
   readonly bytes: Uint8Array<ArrayBuffer> | null;
@@ -12,8 +12,8 @@ export interface HeldBody {
 type Reader = ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
 
 /**
- * Reads the body of an answer if it is complete: if its length is known, or if all of it is there before the event loop
- * turns, as that of a text, of bytes and of a blob is on every runtime. It waits for no other body: that is a stream.
+ * Reads the body of an answer if it is complete: if its length is known, or if all of it is there before the event loop turns. On
+ * every runtime, that is so for a text, for bytes and for a blob. Any other body is a stream, and is not waited for.
  *
  * @param limitBytes a larger body is a stream
  * @see docs/decisions/047-complete-answers.md

@@ -7,7 +7,7 @@ import { toKeyText } from '../statements/key-text';
 import { periodFrom, signStatement } from '../statements/sign-statement';
 import { STATEMENT_LIMITS } from '../statements/statement';
 
-/** How long an answer key lasts. */
+/** How to make an answer key. */
 export interface IssueAnswerKeyOptions {
   /** In seconds: 60 to 7,776,000, which is 90 days. */
   readonly lifetimeSeconds: number;

@@ -22,7 +22,7 @@ export interface ListOwners {
   readonly list?: string | undefined;
 }
 
-/** Why a text is not an answer key of this target: the end of a sentence, and a fix. */
+/** A text is not an answer key of this target. The error says why, as the end of a sentence, and how to fix it. */
 export class NoAnswerKey extends TypeError {
   /**
    * Creates the error for one text.
@@ -43,10 +43,10 @@ export class NoAnswerKey extends TypeError {
 const COPY = 'Copy the whole text that amesh answer-key printed: it begins with amesh_answer_key_.';
 
 /**
- * Reads an answer key, which a target has signed a statement about.
+ * Reads an answer key: a key with the target's statement about it.
  *
- * @throws NoAnswerKey if it is not one, or is one of another target; where hashing is asynchronous, `open()` rejects with the
- *   latter
+ * @throws NoAnswerKey if it is not an answer key, or belongs to another target; if hashing is asynchronous, `open()` rejects for
+ *   another target instead
  */
 export function readAnswerKey(given: unknown, { owners, list }: ListOwners): MountedKey {
   const read = readKeyText('answer', given);
@@ -79,7 +79,7 @@ export function readAnswerKey(given: unknown, { owners, list }: ListOwners): Mou
   };
 }
 
-/** @returns the position of the owner that signed it; -1 if that is the device whose list the owners have taken over */
+/** @returns the position of the owner that signed the key; -1 if the device whose list the owners have taken over did */
 function assertOwn(ids: readonly string[], deviceId: string, list = ids[0]): number {
   const position = ids.indexOf(deviceId);
   if (position === -1 && deviceId !== list)

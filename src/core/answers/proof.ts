@@ -3,22 +3,22 @@ import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
 import { type AnswerSigner, signAnswer, type UnsignedAnswer } from './sign-answer';
 import { type MovedList, successionFor } from './succession';
 
-/** Signs the answer to one request that asked for that, and whose nonce is claimed. */
+/** Signs the answer to one request that asked for a proof, and whose nonce is claimed. */
 export interface AnswerProof {
   /** The largest body to buffer so that it can be signed, in bytes. A larger one is a stream. */
   readonly maxAnswerBytes: number;
   /**
    * Signs an answer that is about to be sent.
    *
-   * @returns the headers to set on it, by lower-case name; null if it cannot be signed, so send it without: the signer
-   *   failed, which is logged, or the body of the request is a stream that is not verified yet
+   * @returns the headers to set on it, by lower-case name; null if it cannot be signed: the signer failed, which is logged, or the
+   *   body of the request is a stream that is not verified yet. Then send the answer without them
    */
   sign(answer: UnsignedAnswer): MaybePromise<Record<string, string> | null>;
 }
 
 /** What all proofs of a verifier share. */
 export interface ProofSettings {
-  /** Undefined where there is no key for answers. */
+  /** Supplies undefined if there is no key for answers. */
   readonly signer: () => MaybePromise<AnswerSigner | undefined>;
   readonly maxAnswerBytes: number;
   readonly crypto: Pick<VerifyingCrypto, 'sha256' | 'importPublicKey'>;
@@ -31,9 +31,9 @@ export function createProof(
   { signer, maxAnswerBytes, crypto, now, onFailure }: ProofSettings,
   request: {
     readonly method: string;
-    /** Binds the answer to it, 43 characters: see `answerNonce()`. */
+    /** Binds the answer to the request, 43 characters: see `answerNonce()`. */
     readonly nonce: () => MaybePromise<string>;
-    /** The ID that it names, if it names one. */
+    /** The target ID that the request names, if it names one. */
     readonly named?: string | undefined;
     /** The verifier's list, which says whether the target has moved to another key. */
     readonly list: MovedList;

@@ -20,7 +20,7 @@ export function proveResponse(
   return proveHeld(response, proof, { contentType });
 }
 
-/** Like {@link proveResponse}, where an adapter may know the whole body already. */
+/** Like {@link proveResponse}, for an adapter that may know the whole body already. */
 export async function proveHeld(
   response: Response,
   proof: AnswerProof | undefined,
@@ -33,7 +33,7 @@ export async function proveHeld(
     readonly whole?: Uint8Array<ArrayBuffer> | undefined;
   },
 ): Promise<Response> {
-  // In Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
+  // On Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
   if (proof === undefined || !(response?.status >= 200)) return response;
   const headers = new Headers(response.headers); // before the body is touched: Bun then forgets the type of a blob
   const { maxAnswerBytes } = proof;
@@ -45,17 +45,17 @@ export async function proveHeld(
   const { status } = response;
   const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });
   for (const [name, value] of Object.entries(added ?? {})) headers.set(name, value);
-  // A server that has the body as it was made sends no other text beside the status, and asked for it, would make a Response.
+  // A server that supplies the whole body sends no status text of its own. Reading that text would make it create a Response.
   if (isWhole) return new Response(body, { status, headers });
   if (bytes !== null) return new Response(body, { status, statusText: response.statusText, headers });
-  // From the response itself: on Workers it has more than these, such as how its body is encoded.
+  // A copy of the response itself: on Workers it has more properties than these, such as how its body is encoded.
   const own = copyOf(response, body);
   for (const name of [...OF_OTHERS, DIGEST_HEADER]) own.headers.delete(name);
   for (const [name, value] of headers) if (name !== 'set-cookie') own.headers.set(name, value);
   return own;
 }
 
-/** What a handler has passed on of the answer of another target. */
+/** Headers that a handler may have passed on from the answer of another target. */
 const OF_OTHERS = [KEY_HEADER, BODY_HEADER, SUCCESSION_HEADER];
 
 function linesOf(headers: Headers): Record<string, string | string[]> {

@@ -18,7 +18,7 @@ export interface AnswerFacts {
   /** The headers that it signed, as it sent them. All others may have been added in between. */
   readonly headers: Headers;
   /**
-   * Whether the body is proven, too: then it is checked while it is read, and ends with `answer_unproven` if it is not the one
+   * Whether the body is proven, too. It is then checked while it is read, and fails with `answer_unproven` if it is not the one
    * that was signed. False for a body that was read with `allowUnprovenBody`.
    */
   readonly body: boolean;
@@ -29,7 +29,7 @@ interface Proof {
   readonly head: ProvenHead;
 }
 
-// Keyed by the platform's own Response, which gets no property of ours.
+// A map, because the platform's own Response must get no property of ours.
 const proofs = new WeakMap<Response, Proof>();
 
 /** Notes what proves a response, and gives that to its clones. */
@@ -44,7 +44,7 @@ export function noteProof(response: Response, proof: Proof): void {
   Object.defineProperty(response, 'clone', { configurable: true, value: clone });
 }
 
-/** Gives a response the properties of another one that no constructor takes. */
+/** Gives a response those properties of another one that its constructor does not take. */
 export function takeOver(response: Response, { url, redirected, type }: Response): void {
   Object.defineProperties(response, {
     url: { configurable: true, value: url },
@@ -56,8 +56,8 @@ export function takeOver(response: Response, { url, redirected, type }: Response
 const originals = attached<Response>();
 
 /**
- * A response with the head of another one, which it keeps alive: undici cancels the body of a collected response, if nobody has begun
- * to read it.
+ * A response with the head of another one, which it keeps alive: when a response is garbage-collected, undici cancels its body if
+ * nobody has begun to read it.
  */
 export function copyOf(original: Response, body: BodyInit | null): Response {
   const copy = new Response(body, original);

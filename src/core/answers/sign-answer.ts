@@ -38,7 +38,7 @@ export interface UnsignedAnswer extends AnswerView {
   readonly body: Uint8Array | null;
 }
 
-/** The request that is answered. */
+/** What an answer needs to know about its request. */
 export interface AnsweredBy {
   /** Its method. */
   readonly method: string;
@@ -65,7 +65,7 @@ export function signAnswer(
   if (!mayHaveBody(request.method, status) || hasDigest(headers))
     return signWith({}, answer, request, signer, created);
   if (body === null) return signWith({ [BODY_HEADER]: 'unsigned' }, answer, request, signer, created);
-  // Of the content, so compressing it changes nothing.
+  // The digest is of the content, so compressing the answer does not change it.
   return andThen(contentDigest(body, crypto), (digest) =>
     signWith({ [DIGEST_HEADER]: digest }, answer, request, signer, created),
   );
@@ -94,11 +94,11 @@ function signWith(
     return added;
   };
   const signature = signer.sign(toSlab(base));
-  // Signers are written by others, too: theirs may return any kind of promise.
+  // Other people write signers, too, which may return any kind of promise.
   return signature instanceof Uint8Array ? write(signature) : Promise.resolve(signature).then(write);
 }
 
-/** The headers that may be covered. To copy the others takes longer than to hash the body. */
+/** Only the headers that may be covered: copying the others takes longer than hashing the body. */
 function withAdded(headers: HeaderLines, added: Readonly<Record<string, string>>): HeaderLines {
   const all: Record<string, string | readonly string[] | undefined> = {};
   for (const name in headers) if (mayBeCovered(name)) all[name] = headers[name];
@@ -106,7 +106,10 @@ function withAdded(headers: HeaderLines, added: Readonly<Record<string, string>>
   return all;
 }
 
-/** What stays before our member: another party's signature. One of amesh is of another answer, which a handler has passed on. */
+/**
+ * What stays in front of our member: another party's signature. A signature of amesh does not stay: it belongs to the answer of
+ * another target, which a handler has passed on.
+ */
 function othersOf(headers: HeaderLines, name: string): string {
   const others = fieldValue(headers, name)
     ?.replace(OURS, '')

@@ -2,17 +2,17 @@ import type { CryptoProvider } from '../crypto/provider';
 import type { AllowList } from '../devices/allow-list';
 import { isInTime, type Rotation, readRotation } from '../rotation/rotation';
 
-/** The field in which a target that has moved to another key says so. */
+/** The field in which a target says that it has moved to another key. */
 export const SUCCESSION_HEADER = 'authmesh-succession';
 
-/** Statements that were right, by their texts: until a caller has noted a move, each answer has the same one. */
+/** Statements that were checked, by their texts: each answer carries the same one until the caller has noted the move. */
 const checked = new Map<string, Rotation>();
 const MAX_CHECKED = 16;
 
 /**
- * Reads what a target says to its callers about its next key: a statement of both keys that is for nobody else.
+ * Reads what a target tells its callers about its next key: a statement that both keys have signed, and that names no other target.
  *
- * @returns null for any other text; whether the statement is in time is for the caller to check
+ * @returns null for any other text; the caller of this function has to check the time of the statement
  * @see docs/protocol.md, "A target that moves to another key"
  */
 export async function readSuccession(
@@ -28,15 +28,16 @@ export async function readSuccession(
   return rotation;
 }
 
-/** The part of a list that says whose keys the target had. */
+/** The part of a list that says which keys the target had. */
 export type MovedList = Pick<AllowList, 'succession' | 'deviceId' | 'formerOwnerIds'>;
 
 /**
- * The statement that an answer carries: only if the key that signs it is the next one. A caller that names that key already
- * knows it; but if it is a former key that the target has again, callers that have followed to another one name it, too.
+ * The statement that an answer carries: undefined unless the next key signs the answer. A caller that names the next key already
+ * knows it. Exception: if the target has gone back to a former key, callers that have followed it to another one name that former
+ * key, too.
  *
  * @param list has the statement, if there is one
- * @param signerId in whose name the answer is signed
+ * @param signerId the device ID in whose name the answer is signed
  * @param named the ID that the request names
  */
 export async function successionFor(

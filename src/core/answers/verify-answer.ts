@@ -30,7 +30,7 @@ export interface ExpectedAnswer {
   readonly deviceId: string;
   /** The key of that target. */
   readonly key: PublicKey;
-  /** The same key, 33 bytes: with it, a statement of the target about its next key counts. Default: none does. */
+  /** The same key, 33 bytes: it checks a statement of the target about its next key. Default: no such statement counts. */
   readonly publicKey?: Uint8Array | undefined;
   /** Keys that the target had before, and that still count. Default: none. */
   readonly former?:
@@ -77,7 +77,7 @@ export async function verifyAnswer(
   return isUnproven(checked) ? String(checked) : checked;
 }
 
-/** Why an answer is not proven, where a key of the target has named two next ones: it is in other hands, too. */
+/** The answer is not proven, and a key of the target has named two next keys: somebody else has that key, too. */
 export class TwoNextKeys {
   /** @param why as the end of a sentence */
   constructor(readonly why: string) {}
@@ -95,7 +95,7 @@ export function isUnproven(result: object | Unproven): result is Unproven {
   return typeof result === 'string' || result instanceof TwoNextKeys;
 }
 
-/** Like {@link verifyAnswer}, and says which answers are about a key that has named two next ones. */
+/** Like {@link verifyAnswer}, but it tells apart the case that a key of the target has named two next keys. */
 export async function checkAnswer(
   answer: AnswerView,
   expected: ExpectedAnswer,
@@ -122,15 +122,15 @@ export async function checkAnswer(
   return typeof head === 'string' || succession === undefined ? head : { ...head, succession };
 }
 
-/** In whose name an answer is signed. */
+/** The target in whose name an answer is signed. */
 interface AnswerOrigin {
   readonly deviceId: string;
   readonly key: PublicKey;
-  /** What names it, if the caller did not know it. */
+  /** The statement that names this key, if the caller did not know the key. */
   readonly succession?: Rotation;
 }
 
-/** The target, by the key that the caller knows, by one that still counts, or by the next one. */
+/** Finds the target by the key that the caller knows, by a former key that still counts, or by the next key. */
 async function findSigner(
   headers: HeaderLines,
   deviceId: string,
@@ -144,7 +144,7 @@ async function findSigner(
     text === undefined || publicKey === undefined ? null : await readSuccession(text, crypto);
   const known = former.find((each) => each.deviceId === deviceId);
   if (known !== undefined) {
-    // The present key may have given back to a former one.
+    // The target may have gone back from its present key to a former one.
     const isBack =
       succession?.nextId === deviceId && equalBytes(succession.formerKey, publicKey as Uint8Array);
     return isBack && isInTime(succession, nowMs) ? { ...known, succession } : known;
@@ -172,7 +172,7 @@ interface Claimed {
   readonly signature: Uint8Array;
 }
 
-// What is found here is written again and signed as that text, so nothing needs to be parsed more strictly.
+// The text to verify is written from what this finds, so nothing needs to be parsed more strictly.
 const INPUT =
   /(?:^|,)[ \t]*amesh=\("@status"((?: "[a-z0-9-]{1,64}"(?:;bs)?){0,48})\);created=(0|[1-9]\d{0,11});nonce="([\w-]{43})";keyid="(am_[\w-]{16})";tag="amesh-answer"[ \t]*(?=,|$)/g;
 const SIGNATURE = /(?:^|,)[ \t]*amesh=:([A-Za-z0-9+/]{86}==):[ \t]*(?=,|$)/g;
@@ -202,7 +202,7 @@ function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray
   return second === undefined ? (first ?? null) : null;
 }
 
-/** The key that must have signed: that of the target, or an answer key that the target vouches for. */
+/** The key that must have signed: the key of the target, or an answer key that the target vouches for. */
 async function keyOf(
   headers: HeaderLines,
   created: number,
@@ -217,7 +217,7 @@ async function keyOf(
     return 'its answer key has no statement of this target';
   if (created < statement.issuedAt || created > statement.expiresAt)
     return 'the statement about its answer key does not cover that time';
-  // A thief of the key can set the time of an answer back.
+  // Somebody who has stolen the answer key can set the time of an answer back.
   if (nowMs > (statement.expiresAt + MAX_CLOCK_SKEW_SECONDS) * 1000) return 'its answer key has ended';
   if ((await key.verify(statement.signature, toUtf8(statement.input))) !== true)
     return 'the statement about its answer key is not signed by this target';

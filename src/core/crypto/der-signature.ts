@@ -10,9 +10,9 @@ import { fromDer, toDer } from './der';
  */
 export function fromDerSignature(der: Uint8Array): Uint8Array {
   if (der instanceof Uint8Array && der.length >= 8 && der.length <= 72) {
-    const bytes = new Uint8Array(der); // a Buffer's methods differ
+    const bytes = new Uint8Array(der); // the methods of a Buffer differ
     const [rLength = 0, sLength = 0] = [bytes[3], bytes[5 + (bytes[3] as number)]];
-    // The parts fill the whole exactly, or the encoding is another one. Only the shortest one is DER.
+    // The parts must fill the whole exactly: only the shortest encoding is DER.
     if (
       rLength >= 1 &&
       rLength <= 33 &&

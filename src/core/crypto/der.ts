@@ -38,7 +38,7 @@ function integerStart(bytes: Uint8Array, start: number): number {
   return i;
 }
 
-/** Converts a DER signature from node:crypto to r‖s, 64 bytes. It comes from our own signer, so it is well formed. */
+/** Converts a DER signature from node:crypto to r‖s, 64 bytes. The signature comes from our own signer, so it is well formed. */
 export function fromDer(der: Uint8Array): Uint8Array<ArrayBuffer> {
   const signature = new Uint8Array(64);
   const rLength = der[3] as number;
@@ -48,7 +48,7 @@ export function fromDer(der: Uint8Array): Uint8Array<ArrayBuffer> {
   return signature;
 }
 
-/** @param end where the integer ends in the signature, of which it has at most 32 bytes */
+/** @param end where the integer ends in the signature; the integer has at most 32 bytes */
 function place(signature: Uint8Array, end: number, der: Uint8Array, start: number, length: number): void {
   const pad = length === 33 ? 1 : 0; // keeps a leading 1 bit from being a sign
   copy(der, start + pad, start + length, signature, end - length + pad);

@@ -31,12 +31,12 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
       used = 0;
     }
     const bytes = pool.slice(used, used + length);
-    pool.fill(0, used, used + length); // keeps no copy of bytes in use
+    pool.fill(0, used, used + length); // keeps no copy of the bytes that were handed out
     used += length;
     return bytes;
   },
 
-  // By way of a text: to make a Buffer takes longer than to hash 1 KiB.
+  // By way of a text: creating a Buffer takes longer than hashing 1 KiB.
   sha256(data: Uint8Array) {
     const text = hash('sha256', data, 'binary');
     const digest = new Uint8Array(32);
@@ -70,7 +70,7 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
       if (ecdh.getPublicKey('base64url', 'compressed') !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
       return toSigner(keyOf(ecdh));
     } finally {
-      scalar.fill(0); // not earlier: Deno keeps no copy
+      scalar.fill(0); // not earlier, since Deno keeps no copy
     }
   },
 
@@ -89,24 +89,25 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
   generateSigner() {
     const ecdh = createECDH('prime256v1');
     ecdh.generateKeys();
-    // Not from the key: to take the public one out of it costs as much as to make it.
+    // Not from the private key: extracting its public key costs as much as generating the key.
     const point = ecdh.getPublicKey();
     const [x, y] = [toBase64Url(point.subarray(1, 33)), toBase64Url(point.subarray(33))];
     return { signer: signerOf(keyOf(ecdh), toPoint({ x, y })), x, y };
   },
 } satisfies CryptoProvider);
 
-// A PKCS#8 key of P-256, around the scalar of 32 bytes and the point of 65 (RFC 5208, RFC 5915).
+// The parts of a PKCS#8 key of P-256 around its scalar, 32 bytes, and its point, 65 bytes (RFC 5208, RFC 5915).
 const BEFORE_SCALAR = Buffer.from('MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg', 'base64');
 const BEFORE_POINT = Buffer.from('oUQDQgA=', 'base64');
 const SCALAR_END = BEFORE_SCALAR.length + 32;
 const POINT_START = SCALAR_END + BEFORE_POINT.length;
 
 /**
- * Generates a P-256 private key, which is then in the memory of OpenSSL only: in no string, which nobody could overwrite.
+ * Generates a P-256 private key, which is then only in the memory of OpenSSL. It is in no string, because nobody could overwrite a
+ * string.
  *
- * Not by generateKeyPairSync(): Node 20 can deadlock while it exports such a key, if a garbage collection removes the job that
- * made it and locks the key that is being exported.
+ * It does not use generateKeyPairSync(): Node 20 can deadlock while it exports a key from there, if a garbage collection removes
+ * the job that made the key and locks the key that is being exported.
  */
 export function newPrivateKey(): KeyObject {
   const ecdh = createECDH('prime256v1');
@@ -126,7 +127,7 @@ function keyOf(ecdh: ECDH): KeyObject {
   const scalar = ecdh.getPrivateKey();
   const der = new Uint8Array(POINT_START + 65);
   der.set(BEFORE_SCALAR);
-  der.set(scalar, SCALAR_END - scalar.length); // it comes without its leading zeros
+  der.set(scalar, SCALAR_END - scalar.length); // the scalar comes without its leading zeros
   der.set(BEFORE_POINT, SCALAR_END);
   der.set(ecdh.getPublicKey(), POINT_START);
   const key = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });

@@ -36,7 +36,7 @@ export function toPoint(jwk: { x?: string | undefined; y?: string | undefined })
 const P = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
 const B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
 
-/** Whether coordinates are those of a point of P-256. A compressed point could be one with another y. */
+/** Whether coordinates are those of a point on P-256. A compressed point does not show that, since it has no y. */
 export function isOnCurve({ x, y }: { readonly x: string; readonly y: string }): boolean {
   const [a, b] = [toCoordinate(x), toCoordinate(y)];
   return a !== null && b !== null && (b * b - (a * a * a - 3n * a + B)) % P === 0n;

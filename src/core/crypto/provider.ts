@@ -1,4 +1,4 @@
-/** A value or a promise of it: synchronous providers save turns of the event loop on each request. */
+/** A value, or a promise of one: synchronous providers save turns of the event loop on each request. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** Signs with one P-256 private key, wherever it is stored. */
@@ -9,7 +9,7 @@ export interface Signer {
    * Signs a message with ECDSA over SHA-256. It receives the whole message, because agents and enclaves hash internally.
    *
    * @param message any number of bytes; not changed and not kept
-   * @returns 64 bytes, r‖s, each 32 bytes big-endian; at once where that is possible, so that an answer need not wait
+   * @returns 64 bytes, r‖s, each 32 bytes big-endian; without a promise if possible, so that an answer need not wait
    */
   sign(message: Uint8Array): MaybePromise<Uint8Array>;
   /**
@@ -34,9 +34,9 @@ export interface RequestSigner {
   /** The statement about the working key, sent and signed as AuthMesh-Key; at most 1,024 characters. */
   readonly statement: string;
   /**
-   * Called when a server refused a request of this key with `unauthorized`: its statement may not count any more.
+   * Called when a server has refused a request that this key signed with `unauthorized`: the statement may no longer count.
    *
-   * @returns a promise if there will be another key, whether or not making it succeeds: the request can then be signed again
+   * @returns a promise if another key is being made; it resolves even if that fails. Then the request can be signed again
    */
   refused?(): Promise<void> | undefined;
 }
@@ -61,9 +61,9 @@ export interface Sha256 {
 
 /** A P-256 private key as a JSON Web Key (RFC 7518 section 6.2). */
 export interface PrivateJwk {
-  /** The kind of key: an elliptic curve. */
+  /** The kind of key: a key on an elliptic curve. */
   readonly kty: 'EC';
-  /** The kind of key: elliptic curve. */
+  /** The curve. */
   readonly crv: 'P-256';
   /** The x coordinate of the public point, 32 bytes in base64url: 43 characters. */
   readonly x: string;
@@ -115,7 +115,7 @@ export interface GeneratedSigner {
   readonly y: string;
 }
 
-/** What verifying takes of a {@link CryptoProvider}. A bundle that only verifies leaves out what knows private keys. */
+/** The part of a {@link CryptoProvider} that verifying uses. A bundle that only verifies leaves out the code for private keys. */
 export type VerifyingCrypto = Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
 
 /** The part of a {@link CryptoProvider} that a client uses, in addition to its signer. */

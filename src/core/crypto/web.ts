@@ -5,7 +5,7 @@ import type { CryptoProvider, PrivateJwk, PublicKey, Sha256, Signer } from './pr
 const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
-// TypeScript separates views of shared memory from others; WebCrypto rejects shared memory itself.
+// TypeScript distinguishes views of shared memory from others; WebCrypto rejects shared memory at run time.
 type Plain = Uint8Array<ArrayBuffer>;
 
 async function sha256(data: Uint8Array): Promise<Uint8Array> {
@@ -31,14 +31,14 @@ function randomBytes(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
-/** The part of {@link webCrypto} that verifying takes. */
+/** The part of {@link webCrypto} that verifying uses. */
 export const verifyingCrypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'> = {
   sha256,
   createSha256,
   importPublicKey,
 };
 
-/** The part of {@link webCrypto} that a client takes. */
+/** The part of {@link webCrypto} that a client uses. */
 export const clientCrypto: typeof verifyingCrypto & Pick<CryptoProvider, 'randomBytes'> = {
   ...verifyingCrypto,
   randomBytes,
@@ -54,14 +54,15 @@ async function importPrivateKey(jwk: PrivateJwk): Promise<Signer> {
     throw new TypeError('This is not a private key on the P-256 curve.');
   }
   const signer = toSigner(key, toPoint(jwk));
-  // Not every runtime compares the two parts on import. A wrong one would show only as refused requests.
+  // Not every runtime checks on import that the two parts belong together. If they did not, all that anybody would see is refused
+  // requests.
   const probe = toUtf8('amesh key check');
   const publicKey = await importPublicKey(signer.publicKey);
   if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
   return signer;
 }
 
-/** The part of {@link webCrypto} that a server with an answer key takes. */
+/** The part of {@link webCrypto} that a server with an answer key uses. */
 export const signingCrypto: Pick<CryptoProvider, 'importPrivateKey'> = { importPrivateKey };
 
 /** WebCrypto: the default on runtimes without node:crypto (Workers, browsers). */

@@ -16,7 +16,7 @@ export interface ProvingKey {
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
   readonly publicKey: string;
-  /** Unix seconds until which it counts, since the target has moved to another key. Absent: it is the present one. */
+  /** Unix seconds until which it counts, because the target has moved to another key. Absent for the present key. */
   readonly until?: number | undefined;
 }
 
@@ -26,7 +26,7 @@ export interface TrustedDevice {
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
   readonly publicKey: string;
-  /** Shown to people; decides nothing. */
+  /** Shown to people; no check uses it. */
   readonly friendlyName: string;
   /** At least one role. */
   readonly roles: readonly Role[];
@@ -36,17 +36,17 @@ export interface TrustedDevice {
   readonly expiresAt?: number | undefined;
   /** For a controller: what it may do, such as `orders:read`, `orders:*` or `*`. Absent: nothing that requires a scope. */
   readonly scopes?: readonly string[] | undefined;
-  /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
+  /** For a target: it has not yet shown that it trusts this device. No check uses it. */
   readonly unconfirmed?: true | undefined;
   /** For a target: false if it cannot prove its answers; default true. */
   readonly proves?: boolean | undefined;
   /** For a target that has moved to another key: the keys that prove its answers, the present one last. */
   readonly keys?: readonly ProvingKey[] | undefined;
-  /** For a controller: Unix seconds. What its key signed about working keys and delegates before that does not count. */
+  /** For a controller: Unix seconds. Statements about working keys and delegates that its key signed before that do not count. */
   readonly keysSince?: number | undefined;
-  /** The IDs that it had before its key was rotated, the oldest first, at most 16. Absent if its key is the first one. */
+  /** The IDs that the device had before its key was rotated, the oldest first, at most 16. Absent if its key is the first one. */
   readonly formerIds?: readonly string[] | undefined;
-  /** The ID of the device that has replaced it: its key was rotated, and counts until `expiresAt`. */
+  /** The ID that the device has now: its key was rotated, and this one counts until `expiresAt`. */
   readonly replacedBy?: string | undefined;
 }
 
@@ -54,9 +54,9 @@ export interface TrustedDevice {
 export interface AllowList {
   /** This device's own ID, which AuthMesh-Target must name; null if there is none. */
   readonly deviceId: string | null;
-  /** The ID of the key that seals the list, if that is another one: AuthMesh-Target may name it as well. */
+  /** The ID of the key that seals the list, if that is not the key of `deviceId`: AuthMesh-Target may name it as well. */
   readonly ownerId?: string | undefined;
-  /** The IDs of the keys that have sealed the list before, without `deviceId`: AuthMesh-Target may name them as well. */
+  /** The IDs of the keys that sealed the list before, except `deviceId`: AuthMesh-Target may name them as well. */
   readonly formerOwnerIds?: readonly string[] | undefined;
   /** The statement with which a former key of this device named its present one, sent with answers that need it. */
   readonly succession?: string | undefined;
@@ -70,7 +70,7 @@ export interface AllowList {
   targetOf(authority: string): TrustedDevice | undefined;
 }
 
-/** Whether an ID is one of the device whose list it is: its own, or that of a key that seals the list, or has sealed it. */
+/** Whether an ID is one of the device that has this list: its own, or the ID of a key that seals the list or has sealed it. */
 export function isOwnId({ deviceId, ownerId, formerOwnerIds }: AllowList, id: string): boolean {
   return id === deviceId || id === ownerId || formerOwnerIds?.includes(id) === true;
 }
@@ -87,7 +87,7 @@ export interface AllowListSource {
 
 const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices', 'endedDelegations']);
 
-/** The latest end of a trust, in Unix seconds: the year 5138. It rejects a time in milliseconds. */
+/** The latest moment at which trust may end, in Unix seconds: in the year 5138. The limit rejects a time in milliseconds. */
 export const LATEST_END = 1e11;
 
 /**

@@ -28,7 +28,7 @@ export type ScopedRequest =
 
 /**
  * Whether the verified caller of a request has a scope, for handlers that do more for some callers than for others. False
- * for a request that was not verified, and for a text that is not a scope: nobody has `orders:*` or `*` as such.
+ * for a request that was not verified, and for a text that is not a scope: `orders:*` and `*` are not scopes.
  *
  * @param request the request, or the context of Hono
  * @throws TypeError for a scope that is not a text, and for a request that is not an object

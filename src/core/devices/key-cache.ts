@@ -3,7 +3,7 @@ import { fromBase64Url } from '../encoding';
 import { AllowListIntegrityError } from '../errors/amesh-error';
 import { deviceIdOf, type TrustedDevice } from './allow-list';
 
-// Only devices in the allow list get in, so this limits memory, not trust.
+// The cache has only keys of devices in the allow list, so this limits memory, not trust.
 const MAX_KEYS = 10_000;
 
 type KeyedDevice = Pick<TrustedDevice, 'deviceId' | 'publicKey'>;

@@ -1,6 +1,6 @@
 /**
- * The scopes of your application. Without members, any text is a {@link Scope}. Name your own, and a misspelt scope is a
- * type error wherever amesh takes one:
+ * The scopes of your application. Without members, any text is a {@link Scope}. If you add your own, a misspelt scope is a type
+ * error everywhere:
  *
  * ```ts
  * declare module '@authmesh/sdk' {
@@ -14,7 +14,7 @@
 // biome-ignore lint/suspicious/noEmptyInterface: applications add the members
 export interface AmeshScopes {}
 
-/** A scope that `verify({ require })` and `hasScope()` take: a name in {@link AmeshScopes}, or any text without one. */
+/** A scope that `verify({ require })` and `hasScope()` take: a name in {@link AmeshScopes}, or any text if that has no members. */
 export type Scope = [keyof AmeshScopes] extends [never] ? string : keyof AmeshScopes & string;
 
 /** What a device can be given: a scope, everything below one, or everything. At most 64 characters. */
@@ -42,7 +42,7 @@ export function covers(patterns: readonly string[], scope: string): boolean {
   });
 }
 
-/** What both of two lists of patterns cover. Of two patterns, one covers the other or they share no scope. */
+/** What two lists of patterns both cover. If two patterns share a scope, one of them covers the other. */
 export function commonScopes(some: readonly string[], others: readonly string[]): readonly string[] {
   const within = (inner: readonly string[], outer: readonly string[]) =>
     inner.filter((pattern) => covers(outer, pattern));
@@ -50,9 +50,9 @@ export function commonScopes(some: readonly string[], others: readonly string[])
 }
 
 /**
- * The option `require`, read once.
+ * Reads the option `require`.
  *
- * @throws TypeError for an empty list, and for what is not a scope, such as a constant that is undefined
+ * @throws TypeError for an empty list, and for a value that is not a scope, such as a constant that is undefined
  */
 export function readRequire(given: unknown): readonly string[] {
   const scopes = Array.isArray(given) ? [...given] : [given];

@@ -5,7 +5,7 @@ import { type CodeFacts, type Fix, writeFix } from './define-codes';
 
 const BRAND = Symbol.for('amesh.error');
 
-/** Replaces the general texts of a code where a more precise one is known. */
+/** Replaces the general texts of a code with more precise ones. */
 export interface AmeshErrorOptions {
   /** What to do about it. If a `command` follows, the text before it, without the colon. */
   readonly fix?: string | undefined;
@@ -112,24 +112,27 @@ export class ClockSkewTooLargeError extends AmeshError {
 }
 
 /**
- * `answer_unproven`: an answer that was asked to be proven is not, or its body is not. Unless nothing was sent, the request may
- * have been carried out: nothing in amesh repeats it.
+ * `answer_unproven`: an answer that had to be proven is not, or its body is not. If anything was sent, the target may have carried
+ * out the request.
  */
 export class AnswerUnprovenError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'AnswerUnprovenError';
-  /** The status of the answer, which anybody may have sent; undefined if nothing was sent, since no proof could come. */
+  /**
+   * The status of the answer, which anybody may have sent; undefined if nothing was sent, since nobody could have proven the
+   * answer.
+   */
   readonly status: number | undefined;
   /** The code of the refusal that the answer claims to be, such as `unauthorized`; undefined if it claims to be none. */
   readonly claims: string | undefined;
-  /** Whether the reason is that a key of the target has named two next keys, so somebody else has it, too. */
+  /** Whether the reason is that a key of the target has named two next keys, so that somebody else has that key, too. */
   readonly namesTwoKeys: boolean;
 
   /**
    * Creates the error for one answer.
    *
    * @param detail why it is not proven
-   * @param answer its status, the refusal that it claims to be, and whether a key of its target has named two next ones
+   * @param answer its status, the refusal that it claims to be, and whether a key of its target has named two next keys
    * @param fix replaces the general fix
    */
   constructor(
@@ -182,7 +185,7 @@ export class NonceStoreUnavailableError extends AmeshError {
 }
 
 /**
- * The clock was set back to a time whose nonces the store has already dropped.
+ * The error if the clock was set back to a time whose nonces the store has already dropped.
  *
  * @param untilMs the last moment of that time, Unix milliseconds
  */
@@ -203,7 +206,7 @@ export function fixWith(error: AmeshError, write: (command: readonly string[]) =
   return writeFix(partsOf(error).advice, write);
 }
 
-/** Whether a value is an {@link AmeshError}, also of another copy or realm of this package. */
+/** Whether a value is an {@link AmeshError} of this package, or of another copy or realm of it. */
 export function isAmeshError(value: unknown): value is AmeshError {
   return (
     typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] !== undefined

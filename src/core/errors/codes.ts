@@ -2,7 +2,7 @@ import { defineCodes } from './define-codes';
 
 // One table for each part of the core, so that a bundle contains only the texts that its program can need.
 
-/** Faults of a request that a client cannot sign either. */
+/** Faults of a request that a client, too, refuses to sign. */
 export const SIGNATURE_CODES = /* @__PURE__ */ defineCodes({
   malformed_header: {
     status: 400,

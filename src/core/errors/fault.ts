@@ -3,7 +3,7 @@ import type { RefusalCode } from './code-names';
 import { SIGNATURE_CODES } from './codes';
 import type { CodeFacts, Fix, RefusalFacts } from './define-codes';
 
-/** Why a check refuses a request. It is a value and not an exception, since strangers can cause any number of them. */
+/** Why a check refuses a request. It is a value and not an exception, since strangers can cause any number of faults. */
 export class Fault {
   readonly code: RefusalCode;
 

@@ -72,7 +72,7 @@ export function createExplain(allowList: object): Explain {
 function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: readonly string[]): Fault {
   const what = changes.map((change) => `${signedText(change, signed)}.`).join(' ');
   const fixes = changes.map((change) =>
-    // This host comes from a header that anybody can have written.
+    // Anybody can have written the header that this host comes from.
     change === 'authority' && !hosts.includes(signed.authority)
       ? `If ${signed.authority} is another server, somebody forwarded a request meant for it: change nothing here. If it is a name of this server: ${mend(change, seen, signed)}`
       : mend(change, seen, signed),
@@ -208,7 +208,7 @@ export function clockHint(url: URL, { headers }: Response, nowMs: number): reado
 
 /** Where undici stores the dispatcher of `fetch`, including Node's. */
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
-/** Dispatchers known to send nothing twice. */
+/** Dispatchers that send nothing twice. */
 const PLAIN = ['Agent', 'EnvHttpProxyAgent', 'ProxyAgent', 'Pool', 'Client'];
 
 /** A dispatcher composed with interceptors has the name of its base, but its own dispatch(). */

@@ -3,9 +3,9 @@ import { isLoopback } from '../wire/authority';
 import type { RequestView } from '../wire/view';
 
 /**
- * How to add a host: by the complete new list, since naming only the new host would lock out the others.
+ * How to add a host. The fix names the complete new list, since the new host alone would lock out the others.
  *
- * @param configured the hosts of `verify()` or the environment; undefined where those of the list count
+ * @param configured the hosts of `verify()` or the environment; undefined if the hosts of the list apply
  * @param listed the hosts of the sealed list
  * @param seen the host of the request
  */

@@ -15,7 +15,7 @@ const LONGEST = 1024;
 /** Each spelling beyond these costs a verification and very rarely matches. */
 const [MAX_SLASHES, MAX_AUTHORITIES, MAX_PAIRS] = [4, 4, 3];
 
-/** The most likely spellings first. None for a target longer than 1024 characters. */
+/** The most likely spellings come first. A target of more than 1,024 characters has none. */
 export function* spellingsOf(
   line: RequestLine,
   view: RequestView,
@@ -57,7 +57,7 @@ function* pathsOf({ path }: RequestLine, view: RequestView): Generator<[Change, 
   if (rest !== -1) yield ['prefix', path.slice(rest)];
 }
 
-/** Paths encoded twice, like a single value, like Python does, like `fetch` does, and with the other case of hex digits. */
+/** The path encoded twice, as a single value, as Python and `fetch` do it, and with the other case of hex digits. */
 function escapesOf(path: string): string[] {
   const forms = [path.replace(/%25(?=[0-9a-f]{2})/gi, '%')];
   try {

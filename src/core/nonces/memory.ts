@@ -97,12 +97,15 @@ export class InMemoryNonceStore implements NonceStore {
     return this.#current.nonces.size + this.#previous.nonces.size;
   }
 
-  /** @throws NonceStoreUnavailableError when full, or after the clock was set back; TypeError for a nonce that has not 22 characters */
+  /**
+   * @throws NonceStoreUnavailableError when full, or after the clock was set back; TypeError for a nonce that does not have 22
+   * characters
+   */
   claim(deviceId: string, nonce: string, keepUntilMs: number): boolean {
     if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
     const nowMs = this.#now();
     this.#rotate(nowMs);
-    // Only after the clock was set back: dropped nonces had expired then, but now count again.
+    // This is true only after the clock was set back: nonces that had expired when they were dropped now count again.
     if (nowMs <= this.#forgottenUntilMs) {
       throw clockSetBack(this.#forgottenUntilMs);
     }

@@ -11,16 +11,16 @@ export function delegatesOf(deviceId: string): string {
   return deviceId + DELEGATES;
 }
 
-/** Whether a name is that of the delegates of a device. */
+/** Whether a name stands for the delegates of a device. */
 export function areDelegates(name: string): boolean {
   return name.endsWith(DELEGATES);
 }
 
-/** How many nonces the delegates of one device may have in a store without a size of its own: an eighth of the memory store. */
+/** How many nonces the delegates of one device may have in a store that has no limit of its own: an eighth of the memory store. */
 export const MAX_DELEGATE_NONCES = 125_000;
 
 /**
- * Remembers nonces as long as their requests could be replayed.
+ * Remembers nonces for as long as their requests could be replayed.
  *
  * @see docs/protocol.md, "Nonces"
  */

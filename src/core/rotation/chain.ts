@@ -22,7 +22,7 @@ export async function leadsTo(
   let key = from;
   for (const text of statements.slice(-MAX_CHAIN)) {
     const rotation = await readRotation(text, crypto);
-    if (rotation?.targetId !== rotation?.formerId) continue; // it tells another device
+    if (rotation?.targetId !== rotation?.formerId) continue; // it is a statement for another device
     if (rotation !== null && equalBytes(rotation.formerKey, key)) key = rotation.nextKey;
   }
   return equalBytes(key, to);

@@ -1,6 +1,6 @@
 import { isDeviceId } from '../wire/credentials';
 
-/** The field in which a caller tells its next key, and in which a target answers. */
+/** The field in which a caller tells a target its next key, and in which the target answers. */
 export const ROTATION_HEADER = 'authmesh-rotation';
 
 /** What a target answers: whether the caller may use its next key there. */
@@ -9,7 +9,7 @@ export type RotationAnswer =
   | 'waiting'
   /** The next key counts, and the former one for 30 days more. */
   | 'accepted'
-  /** It does not count, and will not. */
+  /** It does not count, and never will. */
   | 'refused'
   /** This instance cannot say: it cannot write its allow list. */
   | 'unavailable';
@@ -18,17 +18,17 @@ export type RotationAnswer =
 export type RotationField =
   /** A statement of both keys. */
   | { readonly kind: 'rotate'; readonly text: string }
-  /** A statement of both keys shall not count, also if it comes later. */
+  /** A statement of both keys must not count, even if it arrives later. */
   | { readonly kind: 'withdraw-statement'; readonly text: string }
-  /** The next key shall not count; or the former one no longer. */
+  /** The next key must not count (`withdraw`), or the former key must no longer count (`retire`). */
   | { readonly kind: 'withdraw' | 'retire'; readonly nextId: string };
 
-/** Writes the field that takes the next key back, or ends the time in which both count. */
+/** Writes the field that takes the next key back, or ends the time in which both keys count. */
 export function toRotationField(kind: 'withdraw' | 'retire', nextId: string): string {
   return `${kind}=${nextId}`;
 }
 
-/** Writes the field that takes a statement back, which a target may not have received yet. */
+/** Writes the field that takes back a statement, which the target may not have received yet. */
 export function toWithdrawal(statement: string): string {
   return `withdraw=${statement}`;
 }

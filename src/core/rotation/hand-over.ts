@@ -13,7 +13,7 @@ const FORM = new RegExp(`^${PREFIX}([\\w-]+\\.[\\w-]{86})$`);
  * @param former the key of the target
  * @param nextKey the key to which the target moves: a compressed point, 33 bytes
  * @param nowMs the clock, Unix milliseconds
- * @returns about 320 characters, which {@link completeHandOver} takes for 30 days
+ * @returns about 320 characters, which {@link completeHandOver} accepts for 30 days
  * @throws what the signer throws
  */
 export async function signHandOver(
@@ -30,7 +30,7 @@ export async function signHandOver(
 /**
  * Completes a hand-over with the next key.
  *
- * @returns the statement, with which callers follow the target; null if the text is no hand-over to this key
+ * @returns the statement by which callers follow the target; null if the text is not a hand-over to this key
  * @throws what the signer throws
  */
 export async function completeHandOver(

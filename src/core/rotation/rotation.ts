@@ -10,9 +10,9 @@ import { ROTATION_LABEL } from '../wire/labels';
 export const ROTATION_LIMITS = /* @__PURE__ */ Object.freeze({
   /** A statement has about 430 characters. */
   characters: 1024,
-  /** How long a statement can be taken, in seconds: 30 days. */
+  /** How long a statement is accepted, in seconds: 30 days. */
   lifeSeconds: 2_592_000,
-  /** How far the clock of its device may be ahead, in seconds. */
+  /** How far the clock of the device that made it may be ahead, in seconds. */
   aheadSeconds: 300,
   /** How long both keys count after the next one was accepted, in seconds: 30 days. */
   overlapSeconds: 2_592_000,
@@ -28,7 +28,7 @@ export interface Rotation {
   readonly nextKey: Uint8Array;
   /** Its device ID. */
   readonly nextId: string;
-  /** The ID of the target that gets the statement. If a target itself moves, `formerId` is here. */
+  /** The ID of the target that gets the statement. It is `formerId` if a target itself moves to another key. */
   readonly targetId: string;
   /** Unix seconds. */
   readonly issuedAt: number;
@@ -42,7 +42,7 @@ export interface RotationOptions {
   readonly former: Signer;
   /** The key that replaces it. */
   readonly next: Signer;
-  /** The ID of the target that gets the statement; that of `former` if a target itself moves. */
+  /** The ID of the target that gets the statement; the ID of `former` if a target itself moves to another key. */
   readonly targetId: string;
   /** The clock, Unix milliseconds. */
   readonly nowMs: number;
@@ -102,7 +102,7 @@ export async function readRotation(
 
 const FORM = /^([\w-]+)\.([\w-]{86})\.([\w-]{86})$/;
 
-/** Whether a statement can be taken at this time, Unix milliseconds. */
+/** Whether a statement is accepted at this time, Unix milliseconds. */
 export function isInTime({ issuedAt }: Pick<Rotation, 'issuedAt'>, nowMs: number): boolean {
   const ageMs = nowMs - issuedAt * 1000;
   return ageMs >= -ROTATION_LIMITS.aheadSeconds * 1000 && ageMs <= ROTATION_LIMITS.lifeSeconds * 1000;
@@ -140,6 +140,6 @@ async function isSigned(
     const key = await crypto.importPublicKey(point);
     return (await key.verify(signature, message)) === true;
   } catch {
-    return false; // not a point of the curve
+    return false; // not a point on the curve
   }
 }

@@ -17,18 +17,18 @@ import { signParts } from './sign-request';
 export interface Attempt {
   /** The device ID to name. */
   readonly targetId: string | undefined;
-  /** The target that has it, if more is known. */
+  /** The target with that ID, if more about it is known. */
   readonly called: CalledTarget | undefined;
   /** The target to ask for a proof, if one is asked for. */
   readonly asked: ProvingTarget | undefined;
   /** Whether an answer that is not proven is an error. */
   readonly needsProof: boolean;
   readonly allowsUnprovenBody: boolean;
-  /** A correction of the clock that was just found. */
+  /** The correction of the clock that was just found. */
   readonly offsetMs?: number;
 }
 
-/** @returns how to send a request, and the target where it can prove its answers, and these may be asked for */
+/** @returns how to send a request; and the target, if it can prove its answers and `answers` is not `off` */
 export async function attemptTo(settings: Settings, { url, signal }: Outgoing, how: AnswerOptions) {
   const { targetId, called, target } = await untilAborted(signal, findTarget(settings, url, how));
   const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
@@ -43,7 +43,7 @@ export function isAboutKeys(called: CalledTarget | undefined): boolean {
   return called?.rotation !== undefined || called?.accepted !== undefined;
 }
 
-/** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
+/** @returns the ID to name, and what else is known; with the target, if it can prove its answers and `answers` is not `off` */
 async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { answers }: AnswerOptions) {
   await open(); // first: without a key there is nothing to look up
   const found = (await targetOf?.(url.host)) ?? undefined;
@@ -67,9 +67,9 @@ interface Claim {
 export type Signed = Awaited<ReturnType<typeof sign>>;
 
 /**
- * Signs a request, with a nonce of its own.
+ * Signs a request, with a nonce of its own unless `before` is given.
  *
- * @param before the request whose time and nonce it has
+ * @param before the earlier request whose time and nonce it takes
  */
 export function signOnce(
   settings: Settings,
@@ -80,7 +80,7 @@ export function signOnce(
   return untilAborted(request.signal, sign(settings, request, attempt, before));
 }
 
-/** It leaves a body coded if the program asks for none, and a proxy compresses it nevertheless. */
+/** Deno does not decode a body if the program asked for no coding, and a proxy compresses it nevertheless. */
 const isDeno = 'Deno' in globalThis;
 
 async function sign(
@@ -96,7 +96,7 @@ async function sign(
   throwIfAborted(request.signal); // a key may wait for somebody's touch
   const claim: Claim = before ?? {
     nonce: toBase64Url(crypto.randomBytes(16)),
-    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
+    created: clocks.seconds(request.url.origin, offsetMs), // read only now, since opening a key can be slow
     elapsedMs: stopwatch(settings),
   };
   const { added, base, signature } = await signParts(toView(request), request.bytes, signer, {
@@ -115,7 +115,7 @@ async function sign(
   return { ...claim, headers, worker, base, signature };
 }
 
-/** A signer with just this working key. Its own may be another one a moment later. */
+/** A signer with exactly this working key: a moment later, the device may have another one. */
 function signerOf(worker: RequestSigner): Signer {
   return {
     publicKey: worker.publicKey,

@@ -14,14 +14,14 @@ import { sendSigned } from './send-signed';
 export interface Client {
   /**
    * `fetch`, with signatures. All options are passed on. Streams are buffered up to `maxBufferedBytes`. A `Host` or
-   * `Content-Digest` header is dropped, and replaced with the right one. Exception: for a stream with a `Content-Digest`
-   * that has a `sha-256` member, that header is kept, and the stream is sent while it arrives. Such a request is sent only
-   * once, also if the clock was wrong.
+   * `Content-Digest` header is dropped, and replaced with the right one. Exception: for a stream with a `Content-Digest` that has a
+   * `sha-256` member, that header is kept, and the stream is sent while it arrives. Such a request is sent only once, even if the
+   * clock was wrong.
    *
    * `fetch` follows redirects itself, since a signature is valid for one URL only. Options that no property of a `Request`
    * shows, such as Node's `dispatcher`, apply only to its own URL: if you expect redirects, pass them in `init`.
    *
-   * If an answer has to be proven and is not, it throws `answer_unproven`, and so does the reading of a body.
+   * If an answer has to be proven and is not, `fetch` throws `answer_unproven`. Reading its body can throw the same error.
    *
    * @throws AmeshError `answer_unproven`, `redirect_refused`, `clock_skew_too_large`, `payload_too_large`; what opening the signer throws;
    *   what the underlying `fetch` throws
@@ -34,25 +34,25 @@ export interface Client {
 export interface PreparedRequest {
   /** Without its fragment. */
   readonly url: URL;
-  /** Whether it can be sent again: a stream with the caller's own Content-Digest is used up after the first time. */
+  /** Whether the request can be sent again: a stream with the caller's own Content-Digest is used up after the first time. */
   readonly isRepeatable: boolean;
   /** Whether its method is one that has no effect (RFC 9110 section 9.2.1). */
   readonly isSafe: boolean;
   /** Signs the request and sends it, with the same bytes each time. Throws like {@link Client.fetch}. */
   send(): Promise<Response>;
   /**
-   * Sends the very same bytes again, with the same signature, after a refusal that nothing proves: the response of {@link send}, or its
-   * error about an answer that is not proven. They are carried out once at most. Throws like {@link send}; throws `answer` itself if they
-   * cannot be sent again.
+   * Sends exactly the same bytes again, with the same signature, after a refusal that nothing proves: the response of {@link send},
+   * or its error about an answer that is not proven. The target carries them out at most once. Throws like {@link send}; throws
+   * `answer` itself if the bytes cannot be sent again.
    */
   resend(answer: object): Promise<Response>;
   /**
-   * Signs the request with the key of now and sends it, after an error of {@link send} about an answer that is not proven. It has the time
-   * and the nonce of the request before, so a target that knows both keys as those of one device carries out one of the two at most.
-   * Throws like {@link resend}.
+   * Signs the request with the present key and sends it, after an error of {@link send} about an answer that is not proven. It
+   * keeps the time and the nonce of the first request, so a target that knows both keys as keys of one device carries out at most
+   * one of the two. Throws like {@link resend}.
    */
   sendInstead(error: object): Promise<Response>;
-  /** Lets the caller read the stream that is the body again, if nothing of it was sent. */
+  /** Lets the caller read a stream that it passed as the body again, if nothing of it was sent. */
   readonly release: () => void;
 }
 
@@ -72,7 +72,7 @@ export function createClient(options: ClientOptions): Client {
 }
 
 /**
- * The base of {@link createClient}, for callers that may have to send a request more than once.
+ * The base of {@link createClient}, for code that may have to send a request more than once.
  *
  * @returns a function with the arguments of `fetch`; the caller may change them after the call
  */

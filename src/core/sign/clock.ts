@@ -3,12 +3,12 @@ import { ClockSkewTooLargeError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
 
 /**
- * The largest clock correction, in milliseconds. A response may report a false time, unless its target has proven it. A request
- * signed ahead of time could be withheld and used later; one signed late is merely refused.
+ * The largest clock correction, in milliseconds. A response may report a false time, unless its target has proven it. Somebody
+ * could withhold a request that is signed ahead of time, and use it later; a request that is signed late is merely refused.
  */
 const MAX_MS = Object.freeze({ ahead: 30_000, provenAhead: 300_000, behind: 300_000 });
 
-/** The time in a response has whole seconds, so a smaller difference counts as none. */
+/** The time in a response has whole seconds, so a smaller difference is ignored. */
 const NOISE_MS = 2000;
 
 const MAX_ORIGINS = 1000;
@@ -29,7 +29,10 @@ export class ServerClocks {
     return Math.floor((this.now() + offsetMs) / 1000);
   }
 
-  /** Whether to believe the time in a response: proven, or else not over plain http, not from a cache, not without a Date. */
+  /**
+   * Whether to believe the time in a response: if the response is proven; or if it came over https or loopback, not from a cache,
+   * and has a Date.
+   */
   mayCorrect(url: URL, response: Response): boolean {
     return (
       (provenHead(response) !== undefined || isPrivateChannel(url)) && !Number.isNaN(this.#offsetIn(response))
@@ -40,7 +43,8 @@ export class ServerClocks {
    * Learns the time from a response that refused our timestamp and may be believed.
    *
    * @returns the difference to our own clock, in milliseconds
-   * @throws ClockSkewTooLargeError if it is more than 30 s ahead of ours, or 300 s if it is proven, or 300 s behind
+   * @throws ClockSkewTooLargeError if that clock is more than 30 s ahead of ours (300 s if the response is proven), or more than
+   *   300 s behind
    */
   correct(url: URL, response: Response): number {
     const offsetMs = this.#offsetIn(response);

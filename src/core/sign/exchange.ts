@@ -17,7 +17,7 @@ import { noteRequest } from './sent-request';
 /** A response, and what follows from it. */
 export interface Sent {
   readonly response: Response;
-  /** Set if there will be another working key, since the server refused that of this request. */
+  /** Set if the server refused the key of this request, and another key follows. */
   readonly renewing?: Promise<void> | undefined;
 }
 
@@ -39,7 +39,7 @@ async function deliver(
   } catch (error) {
     const again = withoutRepeat(request, error);
     if (again === null) throw error;
-    // The very same request, since somebody in between may have answered: a target carries it out once at most.
+    // Exactly the same request, since somebody in between may have answered: the target carries it out at most once.
     headers.set('content-length', String(request.bytes?.length));
     received = await send(settings.doFetch, again, headers);
   }
@@ -58,7 +58,7 @@ async function deliver(
 }
 
 /**
- * Takes the answer to a request: proves it where that was asked for, and learns from it.
+ * Takes the response to a request: proves it if a proof was asked for, and learns from it.
  *
  * @throws AnswerUnprovenError
  */
@@ -82,14 +82,14 @@ export async function receive(
     });
   }
   tellRotation(settings, request, attempt, response);
-  // A proven answer is another one.
+  // A proven answer is another object than `received`.
   if (response === received && isOfUnknown(response) && !isPrivateChannel(request.url))
     callSafely(() => attempt.called?.unproven?.(response), 'unproven');
   noteRequest(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };
 }
 
-/** @returns a promise if another key follows: of a device that is rotating its key, or another working key */
+/** @returns a promise if another key follows: the other key of a rotation, or another working key */
 function otherKeyFor(
   { url }: Outgoing,
   response: Response,
@@ -99,14 +99,14 @@ function otherKeyFor(
   let renewing: Promise<void> | undefined;
   if (isOfUnknown(response))
     callSafely(() => {
-      // Nothing proves such a refusal. Where that counts, it changes no key.
+      // Nothing proves such a refusal, so it changes no key if answers have to be proven.
       if (!needsProof && isPrivateChannel(url) && called?.refused?.()) renewing = Promise.resolve();
       else if (refusalOf(response) === 'unauthorized') renewing = worker?.refused?.();
     }, 'refused');
   return renewing;
 }
 
-/** Whether a response says that the target does not know the key, or that its time is over. */
+/** Whether a response says that the target does not know the key, or that the key has ended. */
 function isOfUnknown(response: Response): boolean {
   return /^(?:unauthorized|device_expired)$/.test(refusalOf(response) ?? '');
 }
@@ -135,18 +135,20 @@ const resends = new WeakMap<
 >();
 
 /**
- * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: somebody
- * on the way can send them again, too, and a target carries them out once at most.
+ * Sends exactly the same bytes again, after an answer to them that is not proven. An attacker gains nothing by that: anybody in
+ * between can send them again, too, and the target carries them out at most once.
  *
  * @param answer the error about that answer, or the answer itself if it is a refusal
- * @returns undefined if it is about another request, such as one after a redirect, or its body is a stream
+ * @returns undefined if the answer is to another request, such as one after a redirect, or if the body of the request is a stream
  */
 export function resendOf(answer: object, request: Outgoing): (() => Promise<Response>) | undefined {
   const known = resends.get(answer);
   return known?.request === request ? async () => (await known.send()).response : undefined;
 }
 
-/** Signs the request once more, with the time and the nonce of the one before. As for {@link resendOf}. */
+/**
+ * Signs the request once more, with the time and the nonce of the first one. Arguments and result are those of {@link resendOf}.
+ */
 export function sendInstead(
   error: object,
   settings: Settings,

@@ -35,8 +35,8 @@ export interface ClientOptions {
    */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
   /**
-   * Called with the verdict of a target about the `rotation` that `targetOf` gave. Never with an answer over plain http that is not
-   * proven, unless it came over loopback.
+   * Called with the verdict of a target about the `rotation` that `targetOf` returned. An answer over plain http has to be proven,
+   * unless it came over loopback.
    */
   readonly onRotation?: ((answer: AnsweredRotation) => void) | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
@@ -70,7 +70,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'now',
 ]);
 
-/** The checked options of a client, and what its requests share: the keys, and the clocks of the servers. */
+/** The checked options of a client, and what its requests share: the keys of targets, and the clocks of servers. */
 export type Settings = ReturnType<typeof readOptions>;
 
 /**

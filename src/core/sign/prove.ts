@@ -34,29 +34,29 @@ interface Asked {
   readonly asked: ProvingTarget;
   /** What the answer has to contain. */
   readonly nonce: string;
-  /** How long after the request was signed its answer came. */
+  /** The time from the signing of the request to the arrival of its answer. */
   readonly tookMs: number;
 }
 
 /**
- * A target is sure to remember a request that it has carried out for this long, in milliseconds. Later, somebody who withheld the
- * answer could have the same request refused for its time, and hand over that refusal.
+ * A target always remembers a request that it has carried out for this long, in milliseconds. Later, somebody who withheld the
+ * answer could send the same request again, have it refused for its time, and pass on that refusal.
  */
 export const REMEMBERED_MS = 10_000;
 
-/** By both clocks: one may be set back meanwhile, the other stands still while a machine sleeps. */
+/** Uses both clocks: one may be set back in the meantime, and the other stands still while the machine sleeps. */
 export function stopwatch({ now }: Pick<Settings, 'now'>): () => number {
   const [startMs, startTicks] = [now(), performance.now()];
   return () => Math.max(now() - startMs, performance.now() - startTicks);
 }
 
-/** Only these are answered by 304 (RFC 9110 section 13.2.2). */
+/** The headers that a 304 can answer (RFC 9110 section 13.2.2). */
 const CONDITIONS = ['if-none-match', 'if-modified-since'];
 
 /**
- * The proven answer to a request that asked for that.
+ * Proves the answer to a request that asked for a proof.
  *
- * @returns the answer itself if it is not proven, and need not be
+ * @returns the proven answer; or the answer itself if it is not proven, and need not be
  * @throws AnswerUnprovenError
  */
 export async function proven(
@@ -125,7 +125,7 @@ export async function tellAnswer(settings: Settings, received: Received): Promis
   const { onRefusal } = settings;
   if (onRefusal === undefined) return;
   const explaining = explainAnswer(settings, received);
-  // A fault of a server is in its body, for which nobody has to wait.
+  // The body names a fault of the server. Nobody has to wait for that.
   if (received.response.status >= 500)
     explaining.then(
       (found) => tellRefusal(found, onRefusal),
@@ -143,7 +143,7 @@ async function explainAnswer(
   const { url, options } = request;
   const signer = await open();
   const { delegation } = signer as Partial<DelegatedSigner>;
-  // Not by requestSigner(): it may have ended meanwhile, or need a new signature of the device.
+  // Not from requestSigner(): its key may have ended in the meantime, or may need a new signature of the device key.
   const ownId = async () => delegation?.deviceId ?? idOf(signer, crypto);
   const isDelegate = delegation !== undefined;
   return explainRefusal(url, response, { signed, fetch, options, nowMs: now(), isDelegate, ownId });
@@ -158,7 +158,7 @@ export function isLate(response: Response): boolean {
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
   readonly allowsUnprovenBody: boolean;
-  /** Whether the program did not ask for a proof: then it gets the body as it comes. Default false. */
+  /** Whether to leave the body as it comes, because the program did not ask for a proof. Default false. */
   readonly leavesBody?: boolean;
   /** The ID under which the target was called. */
   readonly targetId: string;
@@ -212,7 +212,7 @@ function bodyOf(
     : null;
 }
 
-/** The platform's own stream as it is; any other as one of its own. */
+/** The stream itself if it is of the platform's own class; otherwise such a stream with the same bytes. */
 function streamOf({ body }: Response): ReadableStream<Uint8Array> {
   return body instanceof ReadableStream ? body : (toBodyStream(body) as ReadableStream<Uint8Array>);
 }
@@ -220,7 +220,7 @@ function streamOf({ body }: Response): ReadableStream<Uint8Array> {
 function linesOf({ headers }: Response): HeaderLines {
   const lines: Record<string, string | readonly string[]> = Object.create(null);
   for (const [name, value] of headers) lines[name] = value;
-  // Of node-fetch, too, whose Headers have another method for it.
+  // Also for node-fetch, whose Headers have another method for this.
   const { raw } = headers as { raw?: () => Record<string, string[]> };
   const cookies = headers.getSetCookie?.() ?? raw?.call(headers)['set-cookie'] ?? [];
   if (cookies.length > 0) lines['set-cookie'] = cookies;

@@ -17,7 +17,7 @@ const CREDENTIALS = /^(?:authorization|cookie|proxy-authorization|signature.*|au
  * redirects must not choose what this machine signs.
  *
  * @returns the next request, and whether to sign it
- * @throws RedirectRefusedError if it would need a signature that must not be given; TypeError after 20 redirects, or for a
+ * @throws RedirectRefusedError if following it would need a signature that must not be made; TypeError after 20 redirects, or for a
  *   location that is not an http URL
  */
 export function followRedirect(

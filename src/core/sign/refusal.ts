@@ -5,7 +5,7 @@ import { type CodeFacts, writeFix } from '../errors/define-codes';
 import { toBodyStream } from './outgoing/body';
 import { requestOf } from './sent-request';
 
-/** A refusal of an amesh server, as far as the client can tell. */
+/** What a client knows about a refusal of an amesh server. */
 export interface ClientRefusal {
   /**
    * The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. Or `answer_unproven`: the answer
@@ -99,7 +99,7 @@ export function tellRefusal(
 
 /**
  * Explains a refusal; null for any other response. Only the body names a scope, or a fault of the server (500, 503). A 421 has no
- * amesh header, but is hardly used otherwise.
+ * header of amesh, but hardly anybody else uses that status.
  */
 export async function explainRefusal(
   url: URL,
@@ -126,7 +126,7 @@ async function explainForbidden(
 ): Promise<Explained | null> {
   const { error, scope } = (signed && (await readForbidden(response).catch(() => null))) || {};
   if (error === 'delegate_not_allowed') return [error, ...(TEXTS[error] as Text)];
-  if (scope === undefined) return null; // of the application
+  if (scope === undefined) return null; // a 403 of the application
   const allow = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
   const who = isDelegate ? 'This delegate, or its device,' : 'This device';
   const fix = isDelegate
@@ -151,7 +151,7 @@ function explainHeader(
   return [code, detail + whose, fix.replace('{host}', () => url.host) + repeats];
 }
 
-/** The text of a body as short as one of ours; empty for any other. The response's body stays readable. */
+/** The text of a body that is as short as those of amesh; empty for a longer one. The body of the response stays readable. */
 async function readShort(response: Response): Promise<string> {
   if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= BODY_BYTES)) return '';
   const reader = (toBodyStream(response.clone().body) as ReadableStream<Uint8Array>).getReader();
@@ -161,7 +161,7 @@ async function readShort(response: Response): Promise<string> {
   return new TextDecoder().decode(value);
 }
 
-/** Why a server forbids a request. An application has its own 403, so the whole text has to be ours. */
+/** Why a server forbids a request. An application has its own 403, so the whole text has to be one of amesh. */
 async function readForbidden(response: Response): Promise<{ error?: string; scope?: string } | null> {
   if (response.headers.get('content-type') !== 'application/json') return null;
   const form = /^\{"error":"(?:(delegate_not_allowed)|scope_missing","scope":"([a-z0-9_.:-]{1,64}))"\}$/;

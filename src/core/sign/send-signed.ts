@@ -25,8 +25,8 @@ export async function sendSigned(
 }
 
 /**
- * Whether there is another working key now, with which to send a request again. Over http somebody in between may have answered a
- * request that the server carries out.
+ * Whether a request can be sent again with another key. Over plain http it cannot: somebody in between may have answered a request
+ * that the server carries out.
  */
 export async function isRenewed({ url, signal }: Outgoing, renewing: Sent['renewing']): Promise<boolean> {
   if (renewing === undefined || !isPrivateChannel(url)) return false;
@@ -40,7 +40,7 @@ export async function isRenewed({ url, signal }: Outgoing, renewing: Sent['renew
 
 /**
  * Sends a request, and once more with a corrected clock if the server refused its time. If nothing proves that refusal, but the
- * target can, it is asked for a proof before.
+ * target can prove its answers, the client first repeats the request and asks for a proof.
  */
 async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOptions): Promise<Sent> {
   const { clocks } = settings;
@@ -67,12 +67,12 @@ async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOpti
     await discard(response);
     throw error;
   }
-  if (stream !== null) return sent; // cannot be sent again, but later requests have the right time
+  if (stream !== null) return sent; // it cannot be sent again, but later requests have the right time
   await discard(response);
   return sendOnce(settings, request, { ...attempt, offsetMs });
 }
 
-/** Whether a response has refused the time of its request, and may be believed. */
+/** Whether a response refuses the time of its request, and may be believed. */
 export function tellsTime({ clocks }: Settings, url: URL, response: Response): boolean {
   if (isLate(response) && clocks.mayCorrect(url, response)) return true;
   clocks.confirm(url, response);

@@ -20,7 +20,7 @@ export function send(
  * Node's fetch repeats a request that was answered with 421, and fails if that response arrives in two parts. It does not
  * repeat a streamed body, and then returns the 421.
  *
- * @returns the request to send after that error, with a Content-Length of its own; null after any other
+ * @returns the request to send after that error, with a Content-Length of its own; null after any other error
  */
 export function withoutRepeat(request: Outgoing, error: unknown): Outgoing | null {
   const { code } = ((error as Error | undefined)?.cause ?? {}) as { code?: unknown };

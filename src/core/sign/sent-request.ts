@@ -8,7 +8,7 @@ export interface SentRequest {
   readonly target?: string | undefined;
 }
 
-// Keyed by the platform's own Response, which gets no property of ours.
+// A map, because the platform's own Response must get no property of ours.
 const requests = new WeakMap<Response, SentRequest>();
 
 export function noteRequest(response: Response, request: SentRequest): void {

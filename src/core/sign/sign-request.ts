@@ -26,11 +26,11 @@ export interface SignOptions {
   readonly targetDeviceId?: string | undefined;
   /** The time of the signature, Unix seconds; default now. */
   readonly created?: number | undefined;
-  /** When the signature expires, Unix seconds. A TypeError with the AuthMesh header, which has no field for it. */
+  /** When the signature expires, Unix seconds. A TypeError with the format `authmesh`, which has no field for it. */
   readonly expires?: number | undefined;
   /** 22 base64url characters; default 16 new random bytes. A reused nonce is a replay. */
   readonly nonce?: string | undefined;
-  /** Asks the target to sign its answer (`Accept-Signature`); default false. Check it by `verifyAnswer()`. */
+  /** Asks the target to sign its answer (`Accept-Signature`); default false. Check the answer with `verifyAnswer()`. */
   readonly asksForProof?: boolean | undefined;
   /** The largest streaming body that is buffered for hashing, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;
@@ -55,7 +55,7 @@ export const DEFAULT_SIGN_BODY_BYTES = 10_485_760;
 /**
  * Signs a request: adds the `Content-Digest` of its body, unless that is empty, and the signature.
  *
- * @param request a `Request`, whose body is read, or a view; neither is changed otherwise
+ * @param request a `Request`, whose body is read, or a view; nothing else changes in either
  * @param signer signs with its key
  * @returns a new request of the same kind, with the headers added
  * @throws TypeError for a wrong option or a request that no verifier would accept; AmeshError `payload_too_large` for a
@@ -92,7 +92,7 @@ export async function signRequest(
     };
   }
   const source = request;
-  // A used body would otherwise count as empty.
+  // Otherwise a used body would pass as an empty one.
   if (source.bodyUsed) throw new TypeError('The body of this Request was already read.');
   const { target, ...rest } = toRequestView(source);
   const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
@@ -106,7 +106,7 @@ export async function signRequest(
   return renewed(source, body === null ? { headers } : { headers, body });
 }
 
-/** What signing a request makes. */
+/** The result of signing a request. */
 export interface RequestSignature {
   /** The headers to add, by lower-case name. */
   readonly added: Record<string, string>;
@@ -185,7 +185,7 @@ function append(view: RequestView, name: string, member: string): string {
   return `${present}, ${member}`;
 }
 
-// A Signer is the caller's object. Its ID is hashed once, not for each request.
+// A map, because a Signer is the caller's object. With it, the ID is hashed once, and not for each request.
 const ids = new WeakMap<Signer, string>();
 
 /** The device ID of a signer. */

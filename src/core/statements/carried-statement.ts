@@ -17,12 +17,12 @@ interface Shared {
   readonly statements: StatementCache;
 }
 
-/** The statement that a request carries: one that was checked before, or one whose form alone is right. */
+/** The statement that a request carries: one that was checked before, or one of which only the form was checked. */
 export type CarriedStatement = CheckedStatement | Statement;
 
 const KEY = 'authmesh-key';
 
-/** Check 2 for AuthMesh-Key: the form of the statement, and that it is one of this device. */
+/** Check 2 for AuthMesh-Key: the form of the statement, and whether it is one of this device. */
 export function readCarried(
   { statements }: Shared,
   { headers }: RequestView,
@@ -45,7 +45,7 @@ export function keepStatement(
   if ('key' in checked && statements.get(checked.deviceId, text) !== checked) statements.set(text, checked);
 }
 
-/** A working key acts for its device towards applications. It is no device, and amesh itself deals with devices only. */
+/** A working key acts for its device towards applications. It is not a device, and amesh itself deals with devices only. */
 export function checkPurpose({ target, headers }: RequestView): Fault | null {
   if (fieldValue(headers, KEY) === undefined) return null;
   const path = target.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
@@ -62,7 +62,7 @@ export function checkStatement(
   nowMs: number,
 ): Fault | null {
   const { issuedAt, expiresAt, id, delegation } = statement;
-  // No tolerance: it was set back by more than clocks may differ, and `created` is close to this clock.
+  // No tolerance is needed: `issuedAt` was set back by more than clocks may differ, and `created` is close to this clock.
   if (created < issuedAt) return invalid(`is from the future: it counts from ${momentText(issuedAt * 1000)}`);
   if (created > expiresAt || !(nowMs <= expiresAt * 1000))
     return invalid(`expired at ${momentText(expiresAt * 1000)}`);
@@ -112,7 +112,7 @@ async function checkSigned(
   };
 }
 
-/** A key is that of a device or a working key, never both: whatever it signs has one meaning. */
+/** A key is a device key or a working key, never both, so that what it signs has one meaning. */
 function checkUnlisted(statement: CheckedStatement, list: AllowList): Fault | null {
   if (statement.unlistedIn?.deref() === list) return null;
   const { keyId } = statement;

@@ -7,19 +7,19 @@ import { assertOptionNames } from '../options';
 import { type DelegationTarget, readTargets } from './delegation-targets';
 import { openKeyText, readKeyText } from './key-text';
 
-/** What a delegation permits, and whose power it is. */
+/** What a delegation permits, and which device lends it. */
 export interface DelegationFacts {
   /** The ID of the device that lends a part of its power. */
   readonly deviceId: string;
   /** The name of the delegate. */
   readonly name: string;
-  /** At most what it may do: scopes and wildcards. The device must have them, too. */
+  /** The most that it may do: scopes and wildcards. It has only those that the device has, too. */
   readonly scopes: readonly string[];
   /** The device IDs of the targets that it may call. */
   readonly targets: readonly string[];
   /** Unix seconds: the moment at which it ends. */
   readonly expiresAt: number;
-  /** Revokes it: `amesh revoke --delegate ID`. 22 base64url characters. */
+  /** The ID by which it is revoked: `amesh revoke --delegate ID`. 22 base64url characters. */
   readonly id: string;
 }
 
@@ -27,7 +27,7 @@ export interface DelegationFacts {
 export interface DelegatedSigner extends Signer {
   /** What it may do. */
   readonly delegation: DelegationFacts;
-  /** Its targets with their keys, with which their answers can be proven; empty if the text has no keys. */
+  /** Its targets with the keys that prove their answers; empty if the text has no keys. */
   readonly targets: readonly DelegationTarget[];
 }
 
@@ -45,8 +45,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof DelegatedSignerOptions>(['crypt
  * Opens a delegation that `amesh delegate` printed.
  *
  * @param text the whole text, which is a secret. No error repeats it
- * @returns a signer for `createClient()`. After the end of the delegation, requests fail with `delegation_ended`. Its own
- *   `sign()` fails, since a delegate cannot act as the device
+ * @returns a signer for `createClient()`. After the end of the delegation, requests fail with `delegation_ended`. The method
+ *   `sign()` always fails, since a delegate cannot act as the device
  * @throws TypeError if it is not a delegation, and for a wrong option
  * @see docs/protocol.md, "Delegates"
  */

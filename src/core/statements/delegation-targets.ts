@@ -35,10 +35,10 @@ export function toTargetKey(
 }
 
 /**
- * Reads the keys of the targets, which nobody signed: each must be the key of the ID that the statement names.
+ * Reads the keys of the targets. Nobody has signed them, so each must match the ID that the statement names.
  *
  * @param texts one for each ID, in the same order; or none, if the text has no keys
- * @returns null if they do not fit
+ * @returns null if they do not match
  */
 export async function readTargets(
   texts: readonly string[],

@@ -21,8 +21,8 @@ export interface TargetKey {
   /** Whether it can prove its answers; default true. */
   readonly proves?: boolean | undefined;
   /**
-   * The authorities at which it is called, `host[:port]` in normal form; the first 16 count. With several targets, a delegate
-   * asks for proven answers only there. Default: none.
+   * The authorities at which it is called, `host[:port]` in normal form; only the first 16 are used. With several targets, a
+   * delegate asks for proven answers only at these. Default: none.
    */
   readonly hosts?: readonly string[] | undefined;
 }
@@ -31,13 +31,13 @@ export interface TargetKey {
 export interface IssueDelegationOptions {
   /** The name of the delegate: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
   readonly name: string;
-  /** At most what it may do: 1 to 16 scopes or wildcards. */
+  /** The most that it may do: 1 to 16 scopes or wildcards. */
   readonly scopes: readonly string[];
   /** The device IDs of the targets that it may call: 1 to 16. */
   readonly targets: readonly string[];
   /** The public keys of all these targets, in base64url, so that the delegate can prove their answers. Default: none. */
   readonly targetKeys?: readonly TargetKey[] | undefined;
-  /** How long, in seconds: 60 to 86,400. */
+  /** How long the delegation lasts, in seconds: 60 to 86,400. */
   readonly lifetimeSeconds: number;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
@@ -54,7 +54,7 @@ export interface IssuedDelegation {
 }
 
 /**
- * Lends a part of a device's power to a job or an agent. The device keeps no record of it.
+ * Lends some of a device's scopes to a job or an agent. The device keeps no record of that.
  *
  * @param signer signs with the device key
  * @throws TypeError for a wrong option, and if the statement would have more than 1,024 characters; what the signer throws
@@ -92,7 +92,7 @@ function keysOf(targets: readonly string[], given: readonly TargetKey[]): string
   if (given.length === 0) return [];
   return targets.map((id) => {
     const { publicKey = '', proves, hosts } = given.find(({ deviceId }) => deviceId === id) ?? {};
-    return toTargetKey(publicKey, { proves, hosts: targets.length > 1 ? hosts : [] }); // a single one has all hosts
+    return toTargetKey(publicKey, { proves, hosts: targets.length > 1 ? hosts : [] }); // a single target has all hosts
   });
 }
 

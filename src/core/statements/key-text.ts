@@ -2,7 +2,7 @@ import type { CryptoProvider, PrivateJwk, Signer } from '../crypto/provider';
 import { readStatement, type Statement } from './read-statement';
 import type { StatementKind } from './statement';
 
-/** A key with the statement about it, as it was read of a secret text. */
+/** A key with the statement about it, read from a secret text. */
 export interface KeyText {
   /** The text of the statement. */
   readonly text: string;
@@ -13,7 +13,7 @@ export interface KeyText {
   readonly targetKeys: readonly string[];
 }
 
-/** What begins the text of a delegation and of an answer key, so that people and scanners for secrets recognise it. */
+/** The beginning of the text of a delegation and of an answer key, by which people and secret scanners recognise it. */
 export const KEY_PREFIXES = /* @__PURE__ */ Object.freeze({
   request: 'amesh_delegation_',
   answer: 'amesh_answer_key_',
@@ -24,7 +24,7 @@ const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)((?:\.[\w-]{44}~?(?:
 /**
  * Reads a private key and the statement about it.
  *
- * @returns null for any other text. Whether the private key is the one in the statement shows when it is opened
+ * @returns null for any other text. Only {@link openKeyText} checks that the private key is the one in the statement
  */
 export function readKeyText(kind: StatementKind, text: unknown): KeyText | null {
   const prefix = KEY_PREFIXES[kind];
@@ -41,7 +41,7 @@ export function readKeyText(kind: StatementKind, text: unknown): KeyText | null 
   };
 }
 
-/** @returns null if that is not the key in the statement. The error has no cause, since it may quote the key */
+/** @returns null if the private key is not the one in the statement. The error has no cause, since it may quote the key */
 export async function openKeyText(
   { jwk }: KeyText,
   crypto: Pick<CryptoProvider, 'importPrivateKey'>,

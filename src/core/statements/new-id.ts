@@ -2,8 +2,8 @@ import type { CryptoProvider } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 
 /**
- * A new ID for something that people revoke: 22 base64url characters. It never begins with a hyphen, since people type it in
- * commands, where that would be a flag.
+ * A new ID for something that people revoke: 22 base64url characters. It never begins with a hyphen: people type it in commands,
+ * where it would be read as a flag.
  */
 export function newStatementId({ randomBytes }: Pick<CryptoProvider, 'randomBytes'>): string {
   for (;;) {

@@ -17,7 +17,7 @@ import {
 export interface Statement extends StatementClaims {
   /** The working key: a compressed point, 33 bytes, on the curve. */
   readonly publicKey: Uint8Array;
-  /** What the device key signed. */
+  /** The text that the device key signed. */
   readonly input: string;
   /** 64 bytes, r‖s, with the low s. */
   readonly signature: Uint8Array;
@@ -38,7 +38,7 @@ export function readStatement(text: string, kind: StatementKind): Statement | nu
   const claims = bytes === null ? null : toClaims(parseObject(bytes) ?? {}, kind);
   if (signature === null || claims === null || !isLowS(signature)) return null;
   const input = toStatementInput(claims);
-  // Whatever is unknown, doubled, in another order or written otherwise is not in this text.
+  // This text has nothing unknown or doubled, in one order and one spelling: any other text differs from it.
   if (`${input}.${tail}` !== text || !isOnCurve(claims)) return null;
   return { ...claims, publicKey: toPoint(claims), input, signature };
 }
@@ -73,7 +73,7 @@ export function isDelegateName(text: string): boolean {
   return /^[A-Za-z0-9._-]{1,64}$/.test(text);
 }
 
-/** In ascending order, and none twice. */
+/** Whether texts are in ascending order, and none is there twice. */
 function isSorted(texts: readonly string[]): boolean {
   return texts.every((text, i) => i === 0 || (texts[i - 1] as string) < text);
 }

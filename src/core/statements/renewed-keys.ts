@@ -6,7 +6,7 @@ import { callSafely } from '../errors/call-safely';
 import { periodFrom, signStatement } from './sign-statement';
 import type { StatementKind } from './statement';
 
-/** How the keys of one device and kind are made. */
+/** How to make the keys of one device and kind. */
 export interface RenewedKeySettings {
   /** What the keys sign. */
   readonly kind: StatementKind;
@@ -19,35 +19,35 @@ export interface RenewedKeySettings {
   readonly now: () => number;
 }
 
-/** Not used in its last minute: the clock of a server may be ahead of ours, and a body takes time. */
+/** A key is not used in its last minute: the clock of a server may be ahead of ours, and sending a body takes time. */
 const MARGIN_MS = 60_000;
 /** How long to wait after a failed renewal, while the old key still serves: each attempt may ask a person for a touch. */
 const RETRY_MS = 300_000;
-/** A clock that goes back by less was only corrected a little. */
+/** If a clock goes back by less, it was only corrected a little. */
 const STEP_MS = 2000;
 /** How often a refusal renews a working key. A server that refuses everything must not keep the device key busy. */
 const REFUSED_EVERY_MS = 3_600_000;
 
 interface WorkingKey {
   readonly signer: RequestSigner;
-  /** The moments of its life, Unix milliseconds. It is used from `fromMs` to `untilMs`. */
+  /** When the key is used, Unix milliseconds. It is used from `fromMs` to `untilMs`. */
   readonly fromMs: number;
   readonly madeMs: number;
   readonly untilMs: number;
 }
 
 /**
- * A key in memory about which a device signs a statement, and its successors. The first use makes it. After half of its life,
- * a use renews it in the background.
+ * A key in memory about which the device signs a statement, and the keys that follow it. The first use makes the key. After half of
+ * its life, the next use renews it in the background.
  */
 export class RenewedKeys {
   readonly #device: Signer;
   readonly #settings: RenewedKeySettings;
   #current: WorkingKey | undefined;
-  /** Making the next one, once for all concurrent callers. */
+  /** The next key while it is made, once for all concurrent callers. */
   #making: Promise<WorkingKey> | undefined;
   #failedMs: number | undefined;
-  /** When a refusal last renewed it, and whether another one did since then. */
+  /** When a refusal renewed the key, and whether a second one did so within an hour. */
   #refusedMs: number | undefined;
   #isRefusedAgain = false;
 
@@ -66,7 +66,7 @@ export class RenewedKeys {
 
   async #next(): Promise<RequestSigner> {
     const made = await this.#make();
-    // Hardware may be slow or wait for a person, and somebody may set the clock meanwhile.
+    // Hardware may be slow or wait for a person, and somebody may set the clock in that time.
     return (isUsable(made, this.#settings.now()) ? made : await this.#make()).signer;
   }
 
@@ -81,11 +81,12 @@ export class RenewedKeys {
       this.#refusedMs = nowMs;
       this.#isRefusedAgain = false;
     } else {
-      // The clock of the target may be ahead of this one: then it cuts what begins now, but not five minutes later.
+      // If the clock of the target is ahead of this one, it cuts off a key that begins now, but not one that begins five minutes
+      // later.
       if (this.#isRefusedAgain || isRecent(this.#refusedMs, nowMs, RETRY_MS)) return undefined;
       this.#isRefusedAgain = true;
     }
-    // From now on only: what begins earlier was cut with the others.
+    // The new key begins now, without backdating: the target has cut off what begins earlier.
     return this.#renew(current, 0);
   }
 
@@ -93,7 +94,7 @@ export class RenewedKeys {
     if (this.#making !== undefined) return;
     await this.#make(backdatedSeconds).catch((error) => {
       this.#failedMs = this.#settings.now();
-      this.#refusedMs = undefined; // nothing came of it
+      this.#refusedMs = undefined; // that refusal renewed nothing
       const { onRenewalFailure } = this.#settings;
       if (onRenewalFailure !== undefined)
         callSafely(() => onRenewalFailure(error, untilMs), 'onRenewalFailure');
@@ -121,7 +122,7 @@ export class RenewedKeys {
 
 const ignore = () => {};
 
-/** Whether that was less than `ms` ago. By Math.abs, so that a clock that is set back stops nothing until the old time. */
+/** Whether that was less than `ms` ago. Math.abs, so that nothing stops until the old time after the clock was set back. */
 function isRecent(thenMs: number | undefined, nowMs: number, ms: number): boolean {
   return thenMs !== undefined && Math.abs(nowMs - thenMs) < ms;
 }
@@ -130,7 +131,7 @@ function isUsable({ fromMs, untilMs }: WorkingKey, nowMs: number): boolean {
   return nowMs >= fromMs && nowMs < untilMs;
 }
 
-/** After half of its life, or if the clock was set back to before the key was made. */
+/** Whether half of the key's life is over, or the clock was set back to a time before the key was made. */
 function isDue({ madeMs }: WorkingKey, nowMs: number, { lifetimeSeconds }: RenewedKeySettings): boolean {
   return nowMs >= madeMs + lifetimeSeconds * 500 || nowMs < madeMs - STEP_MS;
 }

@@ -23,8 +23,8 @@ export async function signStatement(claims: StatementClaims, signer: Signer): Pr
 }
 
 /**
- * When a statement that is made now begins and ends, in Unix seconds. It begins before now, for servers whose clock is
- * behind, as far as its longest life permits.
+ * When a statement that is made now begins and ends, in Unix seconds. It begins before now, for servers whose clock is behind,
+ * unless its life would become too long.
  */
 export function periodFrom(
   kind: StatementKind,

@@ -10,7 +10,7 @@ export interface CheckedStatement extends Statement {
   readonly key: PublicKey;
   /** The ID that a device with the working key would have. */
   readonly keyId: string;
-  /** The last list of which no device has that ID. To look for an ID in a list takes 3 to 6 µs. */
+  /** The last list in which no device has that ID. Looking for an ID in a list takes 3 to 6 µs. */
   unlistedIn?: WeakRef<AllowList>;
 }
 
@@ -18,9 +18,9 @@ const MAX_STATEMENTS = 10_000;
 const MAX_OF_DEVICE = 64;
 
 /**
- * The statements that were checked, by their texts, so that a request with a known one costs one signature check. Only what
- * a device has signed gets in, so this limits memory, not trust. Only a request whose signature was right displaces
- * another statement, and a full share of a device only one of that device.
+ * The statements that were checked, by their texts, so that a request with a known statement needs only one signature check. The
+ * cache has only statements that a device has signed, so its size limits memory, not trust. Only a request whose signature was
+ * right displaces another statement; if the share of its device is full, it displaces a statement of the same device.
  */
 export class StatementCache {
   readonly #devices = new Map<string, Map<string, CheckedStatement>>();
@@ -30,7 +30,7 @@ export class StatementCache {
     return this.#devices.get(deviceId)?.get(text);
   }
 
-  /** Whether a device with this ID would have one of the working keys. Looks through all of them. */
+  /** Whether one of the working keys would give a device this ID. Looks through all of them. */
   has(keyId: string): boolean {
     for (const own of this.#devices.values())
       for (const statement of own.values()) if (statement.keyId === keyId) return true;
@@ -56,7 +56,7 @@ export class StatementCache {
     }
     own.set(text, statement);
     this.#size++;
-    // At the end, so that the device whose last new statement is the oldest loses one first.
+    // The device moves to the end, so that the device whose newest statement is the oldest loses one first.
     this.#devices.delete(deviceId);
     this.#devices.set(deviceId, own);
   }

@@ -1,7 +1,8 @@
 import { toBase64Url, toUtf8 } from '../encoding';
 
 /**
- * The two kinds of statements about a working key, by the `typ` in their header. Neither ever counts as the other.
+ * The two kinds of statements about a working key, by the `typ` in their header. A statement of one kind is never accepted as the
+ * other kind.
  *
  * @see docs/protocol.md, "Working keys"
  */
@@ -22,7 +23,7 @@ export const STATEMENT_LIMITS = /* @__PURE__ */ Object.freeze({
   requestSeconds: 86_400,
   /** The longest life of an answer key, in seconds: 90 days. */
   answerSeconds: 7_776_000,
-  /** How far `iat` is set back, in seconds, since it is not corrected for the clock of each server. */
+  /** How far `iat` is set back, in seconds, since one statement goes to servers with different clocks. */
   backdatedSeconds: 300,
   /** The most scopes of a delegation. */
   scopes: 16,
@@ -35,7 +36,7 @@ export function longestLife(kind: StatementKind): number {
   return kind === 'request' ? STATEMENT_LIMITS.requestSeconds : STATEMENT_LIMITS.answerSeconds;
 }
 
-/** The part of a device's power that a working key has. Without it, the key has all of it. */
+/** What a working key may do for its device. Without a delegation, it may do all that the device may. */
 export interface Delegation {
   /** The name of the delegate: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
   readonly name: string;
@@ -56,7 +57,7 @@ export interface StatementClaims {
   /** Unix seconds: from when on the key may sign, and until when. */
   readonly issuedAt: number;
   readonly expiresAt: number;
-  /** 16 random bytes in base64url. A delegation is revoked by it. */
+  /** 16 random bytes in base64url. The ID by which a delegation is revoked. */
   readonly id: string;
   readonly delegation?: Delegation | undefined;
 }

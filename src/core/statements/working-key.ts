@@ -30,11 +30,11 @@ const NAMES: ReadonlySet<string> = new Set<keyof WorkingKeyOptions>([
 ]);
 
 /**
- * A signer that signs requests with a working key: a key in memory, about which the device key signs a statement. For device
- * keys that are slow to sign, such as keys in hardware. Everything other than requests is signed by the device key itself.
+ * A signer that signs requests with a working key: a key in memory, about which the device key signs a statement. It is for device
+ * keys that are slow to sign, such as keys in hardware. The device key itself signs everything other than requests.
  *
- * The first request makes the working key. After half of its life, a request renews it in the background. So does a server that
- * refuses it, at most twice an hour: the target may have cut what the device has signed. Over https, the client then sends the
+ * The first request makes the working key. After half of its life, a request renews it in the background. So does a refusal, at
+ * most twice an hour: the target may have cut off the earlier working keys of the device. Over https, the client then sends the
  * refused request once more.
  *
  * @param signer signs with the device key

@@ -20,7 +20,7 @@ export function readyBody(view: RequestView): Uint8Array | undefined {
 /**
  * Reads a body.
  *
- * @returns null if there is no digest, so that the body must be empty, and it is not
+ * @returns null if the body is not empty, although it has no digest
  * @throws AmeshError `payload_too_large`, `body_incomplete`, and what the reader throws
  */
 export async function readBody(view: RequestView, maxBodyBytes: number): Promise<Uint8Array | null> {

@@ -40,13 +40,13 @@ export interface Context {
   readonly statements: StatementCache;
   /** Undefined if answers are never signed. */
   readonly proofs: ProofSettings | undefined;
-  /** Undefined in small bundles, which do without hints. */
+  /** Undefined in small bundles, which have no hints. */
   readonly explain: ReturnType<typeof createExplain>;
 }
 
 /** What a framework knows about one request. */
 export interface VerifyCall {
-  /** Overrides the option of the same name for one request, for frameworks that decide it by the peer's address. */
+  /** Overrides the option of the same name for one request, for frameworks that decide by the peer's address. */
   readonly trustForwardedHost?: boolean | undefined;
   /** For a `Request`, which does not contain it: the port on which this server accepted the connection. */
   readonly localPort?: number | undefined;
@@ -59,14 +59,17 @@ export interface Incoming {
   readonly call: VerifyCall;
   /** When it arrived, Unix milliseconds. */
   readonly nowMs: number;
-  /** What it claims, once that is read; refusals report it. */
+  /** What it claims about its signature, once that is read; refusals report it. */
   credentials?: Credentials | Fault;
   line?: RequestLine | Fault;
   /** Whether its signature is right and its nonce is claimed: only then may its answer be signed. */
   isClaimed?: boolean;
   /** Signs the answer to an enrolment whose two signatures are right, and which asks for that. */
   ownProof?: AnswerProof | undefined;
-  /** A refusal for its time, which has to wait for the claim, so that a proven one says that the request is void. */
+  /**
+   * A refusal for its time. It waits until the nonce is claimed, so that a proven refusal means that the request will never be
+   * carried out.
+   */
   clockFault?: Fault | undefined;
   /** Reports a fault in a body that handlers read while it arrives. */
   readonly report: (fault: Fault) => void;
@@ -78,13 +81,13 @@ export interface Readable extends Incoming {
   readonly line: RequestLine;
   /** The components that the signature covers. */
   readonly covered: readonly string[];
-  /** The text whose signature was checked last: after check 7, the one that was signed. */
+  /** The text whose signature was checked last: after check 7, the text that was signed. */
   base?: string;
-  /** Only of a request that a working key signed. After check 7 it is proven. */
+  /** Only for a request that a working key signed. After check 7 it is proven. */
   statement?: CarriedStatement | undefined;
 }
 
-/** After checks 3 to 6, too: the device that it claims may call. */
+/** After checks 3 to 6, too: the device that the request claims may call. */
 export interface Known extends Readable {
   readonly list: AllowList;
   readonly device: TrustedDevice;
@@ -123,7 +126,7 @@ const readRequest: Step<Incoming, Readable> = (request) => {
   if (covered instanceof Fault) return covered;
   const statement = readCarried(request.context, view, credentials.deviceId);
   if (statement instanceof Fault) return statement;
-  // Both are set above.
+  // `credentials` and `line` are set above.
   return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered, statement });
 };
 
@@ -145,7 +148,10 @@ const consultList: Step<Readable, Known> = (request) =>
     return checkCarried(known, nowMs) ?? known;
   });
 
-/** Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed nevertheless. */
+/**
+ * Whether a refusal for the time of a request can be proven to the caller. If so, its signature is checked and its nonce is claimed
+ * first.
+ */
 function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean {
   const { proofs, nonceStore } = context;
   return (
@@ -188,15 +194,16 @@ const claim: Step<Known, Known> = (request) => {
 };
 
 /**
- * The key that may have signed this request, too. If a client gets no proof of the answer, it may sign a request once more with
- * its other key and the same nonce: only one of the two is carried out, also if somebody holds the first one back.
+ * The former key of the caller, which may have signed this request, too. If a client gets no proof of the answer, it may sign a
+ * request once more with its other key and the same nonce: only one of the two is carried out, even if somebody holds the first one
+ * back.
  */
 function formerKeyOf({ view, line, device, statement }: Known): string | undefined {
   const mayBeSignedTwice = !isSafe(line.method) && asksForProof(view.headers);
   return mayBeSignedTwice && statement?.delegation === undefined ? device.formerIds?.at(-1) : undefined;
 }
 
-/** Check 9. After the claim, so that a request that is refused here is a replay once the device has the right. */
+/** Check 9. It comes after the claim, so that a request that is refused here is a replay once the device has the right. */
 const requireRights: Step<Known, Known> = (request) =>
   checkRights(request.device, request.statement, request.context.settings, request.nowMs) ?? request;
 
@@ -230,7 +237,7 @@ function checkLine(request: Readable, key: PublicKey, line: RequestLine): MaybeP
   return checkSignature(key, base, credentials.signature);
 }
 
-/** A caller that builds its own view knows how its server reads the path. */
+/** Code that builds its own view knows how its server reads the path. */
 function checkPath(request: Known): Known | Fault {
   const isOwn = request.view.source === undefined;
   if (isOwn || !isAmbiguous(request.line.path)) return request;
@@ -248,19 +255,19 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
 }
 
-/** Whether the device may still call, and still has the scopes, by the list of now. */
+/** Whether the device may still call, and still has the scopes, according to the present list. */
 export function recheck(request: Known): MaybePromise<Fault | null> {
   const { context, device, statement } = request;
   return andThen(readAllowList(context.source), (list) => {
     const nowMs = context.now();
     const later = findController(list, device.deviceId);
     if (later instanceof Fault) return later;
-    Object.assign(request, { list, device: later }); // the handler gets the scopes of now
+    Object.assign(request, { list, device: later }); // the handler gets the present scopes
     return checkCarried(request, nowMs) ?? checkRights(later, statement, context.settings, nowMs);
   });
 }
 
-/** A body can take minutes, but a change of the list takes effect within a second: so check it again after the body. */
+/** A body can take minutes, but a change of the list takes effect within a second. So this checks the list again after the body. */
 async function awaitBody(request: Known): Promise<Verified | Fault> {
   const { context, view, report } = request;
   const { maxBodyBytes, streamsBody } = context.settings;

@@ -18,7 +18,7 @@ export function readAllowList(source: AllowListSource): MaybePromise<AllowList> 
 }
 
 function listFailed(error: unknown): never {
-  // This includes errors such as a lock that is held too long: their codes are not for clients.
+  // Other errors get a refusal code, too, such as the one about a lock that is held too long: their codes are not for clients.
   if (toFault(error) !== null) throw error;
   throw new AmeshError(SERVER_CODES.allow_list_unavailable, undefined, { cause: error });
 }
@@ -36,7 +36,7 @@ export function findController(list: AllowList, deviceId: string): TrustedDevice
   return device;
 }
 
-/** The scopes of a caller: those of its device, and of them only what a delegate was lent. */
+/** The scopes of a caller: those of its device; for a delegate, only those that it was lent. */
 export function scopesOf(
   { scopes = [] }: TrustedDevice,
   statement: CarriedStatement | undefined,
@@ -45,7 +45,7 @@ export function scopesOf(
   return delegation === undefined ? scopes : commonScopes(delegation.scopes, scopes);
 }
 
-/** Check 9: the trust in the device has not ended, the route takes such a caller, and it has each of these scopes. */
+/** Check 9: the trust in the device has not ended, the route accepts such a caller, and the caller has each of these scopes. */
 export function checkRights(
   device: TrustedDevice,
   statement: CarriedStatement | undefined,

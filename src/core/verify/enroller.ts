@@ -6,9 +6,9 @@ import type { FreshnessOptions } from './freshness';
 export interface EnrolmentRequest {
   /** The request itself. None of it is verified yet. */
   readonly view: RequestView;
-  /** The host to which it was sent: one of this machine's, in normal form. */
+  /** The host to which it was sent: one of this machine's hosts, in normal form. */
   readonly authority: string;
-  /** The clock, Unix milliseconds. The age of an enrolment is taken when its last byte arrives. */
+  /** The clock, Unix milliseconds. The age of an enrolment is measured when its last byte arrives. */
   readonly now: () => number;
   /** The verifier's settings for times. */
   readonly settings: FreshnessOptions;
@@ -16,7 +16,7 @@ export interface EnrolmentRequest {
   readonly nonceStore: NonceStore;
   /** Whether the caller asks for a proof, and this verifier signs answers. */
   readonly isAsked: boolean;
-  /** Called with the text of the three parts when its answer may be signed from now on, and with null when not any more. */
+  /** Called with the text of the three parts as soon as the answer may be signed, and with null when it may no longer be signed. */
   readonly sign: (body: Uint8Array | null) => void;
 }
 

@@ -19,7 +19,7 @@ export function checkFreshness(
   startedAt: number | undefined,
 ): Fault | null {
   const ageMs = nowMs - times.created * 1000;
-  // Written so that a clock that returns no number, such as `Date` itself, accepts nothing.
+  // In this form, the check accepts nothing if the clock returns no number, as `Date` itself does.
   if (!(Math.abs(ageMs) <= options.clockSkewSeconds * 1000)) {
     const direction = ageMs > 0 ? 'ago' : 'in the future';
     return new Fault(
@@ -36,21 +36,22 @@ export function checkFreshness(
 /**
  * Whether a refusal for this time can be proven, if the signature is right and the nonce can be claimed.
  *
- * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long. And not if the store
- * has forgotten that time: the request may have been accepted before, and a proven refusal says that it was not.
+ * It cannot be proven beyond the largest skew that any verifier may have: no store has to remember nonces for that long. Nor can it
+ * be proven if the store has forgotten that time: the request may have been accepted before, and a proven refusal says that it was
+ * not.
  */
 export function mayProveTime(created: number, nowMs: number, startedAt: number | undefined): boolean {
   const isNear = Math.abs(nowMs - created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
   return isNear && created >= (startedAt ?? 0);
 }
 
-/** Its nonce may have been claimed at a time that the store no longer remembers. */
+/** Refuses a request whose nonce may have been claimed at a time that the store no longer remembers. */
 export function checkStart(created: number, startedAt: number | undefined, nowMs: number): Fault | null {
   if (startedAt === undefined || created >= startedAt) return null;
   return new Fault(
     REQUEST_CODES.timestamp_out_of_range,
     `The request was signed before the time that this server's nonce store remembers, which starts at ${momentText(startedAt * 1000)}.`,
-    // A shared store may count from the next second.
+    // A shared store may start at the next full second.
     startedAt * 1000 > nowMs + 2000
       ? { fix: 'The clock of this server was set back: wait until then, or restart it.' }
       : undefined,

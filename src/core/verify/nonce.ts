@@ -28,10 +28,10 @@ export function claimNonce(
     if (claim.store === store && claim.deviceId === deviceId && claim.nonce === nonce) return null;
   }
   const conclude = (isNew: boolean) => {
-    // Strictly true: any other value of a faulty store is no permission.
+    // Only `true` is a permission: a faulty store may return any other value.
     if (isNew !== true) return new Fault(REQUEST_CODES.replay_detected);
     state.claim = { store, deviceId, nonce, before };
-    return checkStart(created, store.startedAt, nowMs); // it may have lost its nonces since check 4
+    return checkStart(created, store.startedAt, nowMs); // the store may have lost its nonces since check 4
   };
   try {
     return andThen(
@@ -45,7 +45,8 @@ export function claimNonce(
 }
 
 /**
- * @throws AmeshError `nonce_store_unavailable`, for whatever a store throws that is not meant for clients, such as a lock that is held too long
+ * @throws AmeshError `nonce_store_unavailable`, for any error of a store whose code is not for clients, such as the one about a
+ *   lock that is held too long
  */
 export function storeFailed(error: unknown): never {
   if (toFault(error) !== null) throw error;

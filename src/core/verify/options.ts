@@ -6,9 +6,9 @@ import { normalizeAuthority, parseHosts } from '../wire/authority';
 import type { Refusal } from './refusal';
 
 /**
- * The name of an option of `verify()`: `{ [streamUnverifiedBody]: true }` lets handlers read a body while it arrives,
- * without buffering. **They see unverified bytes.** Only a body that ends without an error is the signed one: discard
- * everything made from it otherwise.
+ * The name of an option of `verify()`: `{ [streamUnverifiedBody]: true }` lets handlers read a body while it arrives, without
+ * buffering. **They see unverified bytes.** Only a body that ends without an error is the signed one: if it ends with an error,
+ * discard everything that was made from it.
  *
  * The last chunk is withheld until the digest is verified. A body that is changed, too long or cut off ends with an
  * error, never normally.
@@ -44,19 +44,19 @@ export interface VerifyOptions {
   /** Uses X-Forwarded-Host instead of Host; only behind a proxy that always sets it. Default false. */
   readonly trustForwardedHost?: boolean | undefined;
   /**
-   * Handles `POST /.well-known/amesh/enroll`, with which callers that have a grant add themselves to the allow list;
+   * Handles `POST /.well-known/amesh/enroll`, by which callers that have a grant add themselves to the allow list;
    * default false. Needs the private key of the list, so only an instance of `createAmesh()` can do it.
    */
   readonly enroll?: boolean | undefined;
   /**
    * The scope that a caller must have, or a list of scopes of which it must have all, such as `orders:read`: 1 to 64 of
-   * `a-z 0-9 _ . : -`. A device without one is refused with 403 `scope_missing`. Default: none. Callers get scopes with
+   * `a-z 0-9 _ . : -`. A device without one of them is refused with 403 `scope_missing`. Default: none. Callers get scopes with
    * `amesh allow`.
    */
   readonly require?: Scope | readonly Scope[];
   /**
-   * Whether delegates of devices may call: programs that a device lends some of its scopes to. Default: true with
-   * `require`, which limits them, and false without; they are then refused with 403 `delegate_not_allowed`.
+   * Whether delegates of devices may call: programs that a device lends some of its scopes to. Default: true with `require`, which
+   * limits them, and false without it. If false, they are refused with 403 `delegate_not_allowed`.
    */
   readonly delegates?: boolean | undefined;
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` still applies. */

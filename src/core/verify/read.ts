@@ -6,7 +6,7 @@ import { readSignatureFields } from '../wire/fields';
 import { readAuthMeshHeader } from '../wire/header';
 import { type HeaderLines, headerLines, isRepeated } from '../wire/view';
 
-// If one of these had two lines, one part of a server could read the first and another part the second.
+// Headers that may have only one line: of two lines, one part of a server could read the first and another part the second.
 const SINGLE = ['authorization', ...DECIDING_FIELDS];
 
 /** Finds the signature of a request: checks 1 and 2 of docs/protocol.md. */

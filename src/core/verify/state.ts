@@ -14,7 +14,7 @@ export interface Claim {
 
 /** What is known about one request, shared by all its verifiers and views. */
 export interface RequestState {
-  /** Contains the nonce, so that a request that middleware turned into another one counts as new. */
+  /** It contains the nonce, so that a request that middleware has turned into another one counts as new. */
   claim?: Claim | undefined;
   /** The bytes of the body, which can be read only once. */
   body?: Uint8Array;
@@ -24,7 +24,7 @@ export interface RequestState {
   kept?: Uint8Array;
   /** Whether a gate in the request's own stream still withholds the end; undefined without such a gate. */
   isHeldBack?: boolean;
-  /** Whether a verifier has handed out the proof of its answer: of several, the first one signs. */
+  /** Whether a verifier has handed out the proof of the answer: of several verifiers, the first one signs. */
   isProving?: boolean;
 }
 
@@ -45,7 +45,7 @@ export function stateOfSource(source: object): RequestState {
   return state;
 }
 
-/** Makes a fresh request count as the original one, with the same verified body. */
+/** Makes verifiers treat a fresh request as the original one, with the same verified body. */
 export function standFor(fresh: Request, view: RequestView): void {
   states.set(fresh, stateOf(view));
 }

@@ -5,7 +5,7 @@ import type { BodyStream } from './stream-body';
 
 /** The verified caller of a request: the value of `req.authMesh`. */
 export interface AuthMeshIdentity {
-  /** `am_` and 16 base64url characters of the SHA-256 of the key that signed. Another one after `amesh rotate`. */
+  /** `am_` and 16 base64url characters of the SHA-256 of the key that signed. It changes with `amesh rotate`. */
   readonly deviceId: string;
   /**
    * The IDs that the device had before, the oldest first; frozen, at most 16. Absent if its key was never rotated. The oldest
@@ -16,9 +16,9 @@ export interface AuthMeshIdentity {
   readonly friendlyName: string;
   /** Unix seconds. */
   readonly verifiedAt: number;
-  /** What it may do, such as `orders:read`, `orders:*` or `*`, when it was verified; frozen. Ask by `hasScope()`. */
+  /** What the caller may do, such as `orders:read`, `orders:*` or `*`, at the time of the check; frozen. Ask with `hasScope()`. */
   readonly scopes: readonly string[];
-  /** Only if a delegate of the device called. `scopes` is then what it was lent and its device has. */
+  /** Only if a delegate of the device called. `scopes` are then those that it was lent and its device has. */
   readonly delegate?: Delegate | undefined;
 }
 
@@ -61,11 +61,15 @@ export interface Accepted<R> {
   /** Headers to add to the response; often absent. */
   readonly headers?: AnswerHeaders | undefined;
   /**
-   * Whether the device may still call, and still has the scopes and the delegation, by the list of now. For what lasts longer
-   * than a request, such as a WebSocket: ask every second or so, and close it if the answer is false. False, too, if the list cannot be read.
+   * Whether the device may still call, and still has the scopes and the delegation, according to the present list. It is for what
+   * lasts longer than a request, such as a WebSocket: ask every second or so, and close it if the result is false. The result is
+   * also false if the list cannot be read.
    */
   readonly mayStillCall: () => Promise<boolean>;
-  /** Signs the answer; only if the request asked for that, and this server can. The adapter calls it when the answer is complete. */
+  /**
+   * Signs the answer; only if the request asked for that, and this server can sign. The adapter calls it when the answer is
+   * complete.
+   */
   readonly proof?: AnswerProof | undefined;
   /**
    * The request with its verified, readable body: a view with the bytes, or the `Request` itself. If its body was already
@@ -110,9 +114,9 @@ export interface Answered {
 }
 
 /**
- * A refusal: `{"error":"<code>"}`, for a scope with its name, and the headers of docs/protocol.md.
+ * A refusal: `{"error":"<code>"}`, with the name of a missing scope, and the headers of docs/protocol.md.
  *
- * @param nowMs Unix milliseconds; sent as `Date` if the time was the reason, so that a client can correct its clock
+ * @param nowMs Unix milliseconds; sent as `Date` if the time was the reason, so that a client can correct its times
  */
 export function refused(
   { code, status, wire, scope }: RefusalFacts,
@@ -130,7 +134,7 @@ export function refused(
 export function withHeaders<V extends Refused | Answered>(verdict: V, headers: AnswerHeaders): V {
   const { answer } = verdict;
   return withResponse({
-    ...verdict, // without `response`, which is the getter of its class
+    ...verdict, // without `response`, which is a getter of the class
     answer: { ...answer, headers: { ...answer.headers, ...headers } },
   });
 }
@@ -143,7 +147,7 @@ export function answered(value: object): Answered {
 
 const JSON_HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-store' };
 
-/** A getter of a class, since an object of its own with a getter takes longer to make than the rest of a refusal. */
+/** The getter is in a class: creating an object with a getter of its own takes longer than the rest of a refusal. */
 class WithResponse {
   declare readonly answer: Answer;
 

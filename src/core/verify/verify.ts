@@ -48,11 +48,11 @@ export interface VerifierOptions extends VerifyOptions {
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
   /**
-   * Signs the answers to callers that ask for that, or a function that supplies the key when it is needed, and undefined where there is none.
-   * Default: answers are never signed.
+   * The key that signs the answers to callers that ask for that; or a function that supplies it when it is needed, or undefined if
+   * there is none. Default: answers are never signed.
    */
   readonly answerSigner?: AnswerSigner | (() => MaybePromise<AnswerSigner | undefined>) | undefined;
-  /** Called when an answer cannot be signed, and is sent without. Default: nothing. */
+  /** Called when an answer cannot be signed, and is sent without a signature. Default: nothing. */
   readonly onSigningFailure?: ((error: unknown) => void) | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
@@ -135,7 +135,7 @@ export function createVerifierWith(options: VerifierOptions, hooks: VerifierHook
     },
     explain: createExplain(allowList),
   };
-  // Reported before the first request, since other verifiers of the same store may already claim nonces.
+  // Reported before the first request, since other verifiers with the same store may already claim nonces.
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, hooks, request, call);
@@ -153,7 +153,7 @@ function giveBody(
   { stream, request: { body } }: { stream?: BodyStream | undefined; request: ViewWithBody },
 ): Request {
   const { body: own } = request;
-  // Where a clone is the request itself, as in @whatwg-node/fetch, that body is the one that was read.
+  // In @whatwg-node/fetch, a clone is the request itself, so its body is the one that was read.
   if (own === null || (!stream && !request.bodyUsed && !own.locked)) return request;
   const fresh = toFreshRequest(request, stream ?? body);
   (stream ? shareClaim : standFor)(fresh, view);
@@ -187,7 +187,7 @@ async function verifyView(
       stream,
     };
   } catch (error) {
-    // Only the allow list, a store or a body throws, each with its own code.
+    // Only the allow list, a store and a body throw, each with its own code.
     const thrown = toFault(error);
     if (thrown === null) throw error;
     return proven(request, report(thrown, error));

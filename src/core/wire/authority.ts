@@ -17,8 +17,8 @@ export function normalizeAuthority(text: string): string | null {
 }
 
 /**
- * Whether a URL contains an address in this spelling: there `1.2.3` becomes 1.2.0.3, `[....]` is invalid, and each address
- * has one spelling. Names are not checked: runtimes differ in which `xn--` they accept, and parsing a URL per request is slow.
+ * Whether an address has the spelling that URLs have: there `1.2.3` becomes 1.2.0.3, `[....]` is invalid, and each address has one
+ * spelling. Names are not checked: runtimes differ in which `xn--` they accept, and parsing a URL per request is slow.
  */
 function isInUrls(host: string): boolean {
   if (!/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || host === lastAddress) return true;
@@ -28,7 +28,7 @@ function isInUrls(host: string): boolean {
   return true;
 }
 
-/** The address that was found right last: a server without a name is mostly called by one. */
+/** The last address that passed the check: a server without a name is mostly called by one address. */
 let lastAddress: string | undefined;
 
 /** Whether a normalised authority is a loopback name or address: localhost, *.localhost, 127.0.0.0/8 or [::1]. */

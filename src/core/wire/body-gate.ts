@@ -6,7 +6,7 @@ import type { RefusalFacts } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 
 /**
- * Stands between a client and the reader of an unverified body. It holds the last chunk back until the digest is verified,
+ * Stands between a client and the reader of an unverified body. It withholds the last chunk until the digest is verified,
  * so that a reader sees the end of a body only if it is the signed one.
  */
 export interface BodyGate {
@@ -21,12 +21,12 @@ export interface BodyGate {
    * Called at the end of the client's body.
    *
    * @returns the last chunk, after which the reader may see the end; undefined for an empty body
-   * @throws AmeshError `content_digest_mismatch`, or the fault of a device that was revoked or lost a scope meanwhile
+   * @throws AmeshError `content_digest_mismatch`, or the fault of a device that was revoked or lost a scope in the meantime
    */
   end(): Promise<Uint8Array | undefined>;
   /** Stops reporting faults: the request was answered without its body. */
   abandon(): void;
-  /** Fails the body for a reason of the transport, and logs that once. @returns the error for the reader */
+  /** Fails the body because of the transport, and logs that once. @returns the error for the reader */
   fail(facts: RefusalFacts, detail?: string): AmeshError;
 }
 

@@ -15,20 +15,20 @@ export interface Member extends Item {
 
 const NONE: Parameters = new Map();
 
-/** Only items of a list say it: a member or parameter that is true has no value. */
+/** Only items of a list are written so: a member or parameter that is true has no value. */
 const TRUE = '?1';
 const SPACES = / */y;
 const BLANKS = /[ \t]*/y;
 const KEY = /[a-z*][a-z0-9_.*-]*/y;
-/** A decimal, an integer, a string, a token, bytes or a boolean, each in the one spelling that serialising gives. */
+/** A decimal, an integer, a string, a token, bytes or a boolean, each in the only spelling that a serializer writes. */
 const BARE =
   /-?(?:0|[1-9]\d{0,11})\.\d{0,2}[1-9]|0|-?[1-9]\d{0,14}|"(?:[ !#-[\]-~]|\\["\\])*"|[A-Za-z*][\w!#$%&'*+.^`|~:/-]*|:(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?:|\?[01]/y;
 
 /**
- * Reads a dictionary in one pass, in a time that depends only on its length. It takes only the spelling that serialising gives, apart
- * from spaces: no key twice, no `1.0`, no `;flag=?1`, no base64 with other padding. So each reader finds the same in it.
+ * Reads a dictionary in one pass, in a time that depends only on its length. Apart from spaces, it accepts only the spelling that a
+ * serializer writes: no key twice, no `1.0`, no `;flag=?1`, no base64 with other padding. So all readers agree about its content.
  *
- * The types are those of RFC 8941, to which RFC 9421 refers: no dates and no display strings.
+ * The types are those of RFC 8941, to which RFC 9421 refers, without dates and display strings.
  *
  * @param maxMembers a dictionary with more is refused
  * @returns null if it is malformed
@@ -50,7 +50,7 @@ function writeParameters(parameters: Parameters): string {
   return text;
 }
 
-/** Each method reads from the current position; null is for malformed text. */
+/** Each method reads from the current position, and returns null for malformed text. */
 class Reader {
   readonly #text: string;
   #at = 0;

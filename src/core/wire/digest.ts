@@ -16,7 +16,7 @@ function write(digest: Uint8Array): string {
   return `sha-256=:${toBase64(digest)}:`;
 }
 
-/** 1,024 characters hold no more: each takes a name and a comma. */
+/** A field of 1,024 characters has no more digests: each takes a name and a comma. */
 const MAX_DIGESTS = 512;
 const PLAIN = /^sha-256=:([A-Za-z0-9+/]{43}=):$/;
 
@@ -26,7 +26,8 @@ export function hasSha256(value: string): boolean {
 }
 
 /**
- * The SHA-256 digest, 32 bytes, among others, for a client, whose bundle has no parser: what it finds is signed. Null if there is not exactly one.
+ * The SHA-256 digest, 32 bytes, in a `Content-Digest`, which may contain others; null if there is not exactly one. For a client,
+ * whose bundle has no parser: the field is signed.
  */
 export function readPlainDigest(value: string): Uint8Array | null {
   const [first, second] = value.matchAll(MEMBER);

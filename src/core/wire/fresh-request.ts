@@ -4,7 +4,7 @@ export function takesBody(method: string): boolean {
 }
 
 /**
- * A fresh request with another body, because the original one was read or is read elsewhere. It has the platform's own
+ * A fresh request with another body, because the body of the original was read or is read elsewhere. It has the platform's own
  * class, and all other properties of the original.
  *
  * @param body ignored for GET and HEAD

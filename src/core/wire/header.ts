@@ -38,7 +38,7 @@ export function readAuthMeshHeader(value: string): Credentials | Fault {
 const OWN =
   /^AuthMesh v="2",id="(am_[\w-]{16})",ts="(0|[1-9]\d{0,11})",nonce="([\w-]{22})",sig="([\w-]{86})"$/;
 
-/** The very text that our own client writes, which takes a fraction of the time; null for any other. */
+/** Reads exactly the text that our own client writes, in a fraction of the time; null for any other text. */
 function readOwn(value: string): Credentials | null {
   const [, deviceId = '', ts, nonce = '', sig = ''] = OWN.exec(value) ?? [];
   const signature = fromBase64Url(sig);

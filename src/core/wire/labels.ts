@@ -4,11 +4,11 @@
  */
 export const LABELS = Object.freeze({
   list: 'amesh list v2\n',
-  /** It and all that follows it come after their lengths, 4 bytes each. */
+  /** The prefix and each part after it are preceded by their length, 4 bytes. */
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });
 
-/** The prefix of a statement about a next key; apart from the others, since no Worker needs it. */
+/** The prefix of a statement about a next key; a constant of its own, since no Worker needs it. */
 export const ROTATION_LABEL = 'amesh rotation v1\n';
 
 /** The prefixes for bootstrap tokens; a separate table, since no Worker needs them. */

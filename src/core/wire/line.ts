@@ -34,7 +34,7 @@ const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 /** A target in origin form, in ASCII. */
 export const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII without space and "#"
 
-/** Reads a view's method, target and authority strictly: it refuses what parts of a server might read differently. */
+/** Reads a view's method, target and authority strictly: it refuses what different parts of a server might read differently. */
 export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
   if (!METHOD.test(view.method)) return malformed('The method is not a token.');
   if (view.method === 'TRACE' || view.method === 'CONNECT')
@@ -58,7 +58,7 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
   };
 }
 
-/** The fault of a request that handlers would see differently than it was signed. */
+/** The fault of a request that handlers would not see as it was signed. */
 export function changed(what: string): Fault {
   return new Fault(SIGNATURE_CODES.invalid_signature, `The ${what} was changed before verify().`, {
     fix: 'Put verify() before that, or see "pathPrefix" in docs/configuration.md.',
@@ -85,7 +85,7 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
   return seen;
 }
 
-/** Whether a method has no effect by its meaning (RFC 9110 section 9.2.1). */
+/** Whether a method is safe: by its definition, it has no effect (RFC 9110 section 9.2.1). */
 export function isSafe(method: string): boolean {
   return ['GET', 'HEAD', 'OPTIONS'].includes(method);
 }

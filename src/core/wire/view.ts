@@ -62,7 +62,7 @@ export interface RequestView {
   readonly source?: object | undefined;
   /** The path and query that choose the handler, if part of the server rewrote the target. */
   readonly routed?: string | undefined;
-  /** What handlers see differently than the transport, such as `method`; the request is then refused. */
+  /** The part of the request that handlers see differently than the transport, such as `method`; the request is then refused. */
   readonly conflict?: string | undefined;
 }
 
@@ -92,7 +92,7 @@ export function fieldValue(headers: HeaderLines, name: string): string | undefin
   const value = headers[name];
   if (value === undefined) return undefined;
   if (typeof value === 'string') return trimField(value);
-  if (value.length === 1) return trimField(value[0] as string); // as nearly always: no arrays are made
+  if (value.length === 1) return trimField(value[0] as string); // the usual case, without new arrays
   return value.length === 0 ? undefined : value.map(trimField).join(', ');
 }
 
@@ -165,7 +165,7 @@ export function announcesBody(headers: HeaderLines): boolean {
 }
 
 function gateRequest({ body }: Request, gate: BodyGate): MaybePromise<ReadableStream<Uint8Array> | null> {
-  if (body === null) throw new AmeshError(BODY_CODES.body_incomplete); // none came, although one was announced
+  if (body === null) throw new AmeshError(BODY_CODES.body_incomplete); // no body came, although the headers announced one
   return gateStream(body, gate);
 }
 
@@ -182,7 +182,7 @@ async function readStream(request: Request, limitBytes: number): Promise<Uint8Ar
   try {
     return await collect(request.clone().body as ReadableStream<Uint8Array>, limitBytes);
   } catch (error) {
-    void request.body?.cancel().catch(() => {}); // both copies must be cancelled
+    void request.body?.cancel().catch(() => {}); // the stream ends only when both copies are cancelled
     throw error;
   }
 }
@@ -203,7 +203,7 @@ export async function collect(
     const { done, value } = await reader.read();
     if (done) break;
     if ((value as Uint8Array | undefined)?.BYTES_PER_ELEMENT !== 1) {
-      void reader.cancel().catch(() => {}); // waits for all readers of a cloned stream
+      void reader.cancel().catch(() => {}); // not awaited: it waits for all readers of a cloned stream
       throw new TypeError('A body stream must have Uint8Array chunks.');
     }
     length += value.length;

@@ -13,8 +13,8 @@ export interface EncodedBody {
 }
 
 /**
- * Converts a body of `fetch` to bytes, once, so that the hashed bytes are the sent ones. The content type follows the Fetch
- * standard on every runtime; some leave it out for strings. Bytes are copied before this returns.
+ * Converts a body of `fetch` to bytes, once, so that the bytes that are hashed are the bytes that are sent. The content type
+ * follows the Fetch standard on every runtime; some runtimes leave it out for strings. Bytes are copied before this returns.
  *
  * @param limitBytes the most bytes of a stream to buffer
  * @param signal cancels the reading of a stream
@@ -49,10 +49,10 @@ export async function encodeBody(
     return { bytes: await toMultipart(body as FormData, boundary), contentType: multipart(boundary) };
   }
   if (kind === 'Blob' || kind === 'File') {
-    const { type } = body as Blob; // before the bytes are read, when Bun forgets it
+    const { type } = body as Blob; // before the bytes are read, since Bun forgets it then
     return { bytes: new Uint8Array(await (body as Blob).arrayBuffer()), contentType: type || null };
   }
-  const response = new Response(body); // a kind that only the runtime knows
+  const response = new Response(body); // a kind of body that only the runtime knows
   const contentType = response.headers.get('content-type');
   return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
@@ -84,7 +84,10 @@ export interface HeldStream {
   readonly release: () => void;
 }
 
-/** Keeps a stream for one reader. It cannot be unlocked just before it is sent: Bun takes a stream that was locked for one that was read. */
+/**
+ * Keeps a stream for one reader. It cannot be unlocked just before it is sent: Bun treats a stream that was locked as one that was
+ * read.
+ */
 export function holdStream(source: ReadableStream<Uint8Array>): HeldStream {
   const reader = source.getReader();
   let isRead = false;
@@ -115,7 +118,7 @@ interface OldStream {
   destroy?(): void;
 }
 
-/** Such a stream continues after it was destroyed: form-data reads the file that it has begun. */
+/** Such a stream continues after it was destroyed: form-data reads on in the file that it has begun. */
 function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
   let isOver = false;
   const end = (how: () => unknown) => {
@@ -137,7 +140,7 @@ function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
     pull: () => void stream.resume?.(),
     cancel() {
       isOver = true;
-      stream.resume?.(); // or that file stays open
+      stream.resume?.(); // otherwise that file stays open
       stream.destroy?.();
     },
   });
@@ -195,7 +198,7 @@ function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array | strin
   return Symbol.asyncIterator in body;
 }
 
-/** Iterators already used as a body: each delivers its bytes only once. */
+/** Iterators that were used as a body: each delivers its bytes only once. */
 const spent = new WeakSet<AsyncIterator<unknown>>();
 
 function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Uint8Array> {

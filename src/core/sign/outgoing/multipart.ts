@@ -1,6 +1,6 @@
 /**
- * Encodes a form as multipart/form-data. The encoders of runtimes differ, so this one is our own: except for the boundary
- * the bytes are the same everywhere.
+ * Encodes a form as multipart/form-data. The encoders of runtimes differ. With this one, the bytes are the same everywhere, except
+ * for the boundary.
  *
  * @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
  */

@@ -11,7 +11,7 @@ export interface Outgoing {
   readonly headers: Headers;
   /** The body; null if the request has none, or streams it. */
   readonly bytes: Uint8Array<ArrayBuffer> | null;
-  /** A body whose `Content-Digest` the caller supplied; it can be sent once. Nobody else can read it. */
+  /** A body whose `Content-Digest` the caller supplied; it can be sent once. Meanwhile nobody else can read it. */
   readonly stream: ReadableStream<Uint8Array> | null;
   /** Lets the caller read that body again, if nothing of it was sent. */
   readonly release: () => void;
@@ -19,7 +19,7 @@ export interface Outgoing {
   readonly signal: AbortSignal | null;
   /** All other options of `fetch`, including those of this runtime only. */
   readonly options: RequestInit;
-  /** The caller's own `Request`, which may carry options that no property shows; null once the URL is another. */
+  /** The caller's own `Request`, which may carry options that no property shows; null after a redirect. */
   readonly source: Request | null;
 }
 
@@ -47,10 +47,10 @@ export async function toOutgoing(
   const url = readUrl(from === null ? String(input) : from.url);
   const method = normalizeMethod(options.method ?? from?.method ?? 'GET');
   const headers = toHeaders(options.headers === undefined ? from?.headers : options.headers);
-  headers.delete('host'); // some runtimes ignore it and others send it; the URL counts
+  headers.delete('host'); // the URL decides; some runtimes ignore this header, and others send it
   const declared = headers.get('content-digest') ?? '';
   headers.delete('content-digest'); // ours is computed from the sent bytes
-  // Of the request that a gateway forwards.
+  // A gateway may forward the headers of a request that it received.
   headers.delete('authmesh-key');
   headers.delete('authmesh-rotation');
   const signal = (options.signal === undefined ? from?.signal : options.signal) ?? null;
@@ -106,8 +106,8 @@ function toHeaders(headers: HeadersInit | undefined): Headers {
 export function copyOptions(options: RequestInit | Request): RequestInit {
   const copy: Record<string, unknown> = Object.create(null);
   for (const name in options) copy[name] = (options as unknown as Record<string, unknown>)[name];
-  delete copy.duplex; // for streams only, and we send bytes
-  delete copy.answers; // ours, and no option of fetch
+  delete copy.duplex; // only for streams, and we send bytes
+  delete copy.answers; // an option of amesh, not of fetch
   return copy;
 }
 
@@ -123,7 +123,7 @@ function readUrl(text: string): URL {
     throw new TypeError('Only http and https URLs can be signed.');
   if (url.username !== '' || url.password !== '')
     throw new TypeError('A URL must not contain a user name or password.');
-  if (url.href.includes('#')) url.hash = ''; // to set it parses the URL once more
+  if (url.href.includes('#')) url.hash = ''; // the check saves time: setting it parses the URL once more
   return toSettledUrl(url);
 }
 
@@ -138,7 +138,7 @@ function normalizeMethod(method: string): string {
 }
 
 function bodyOf(source: Request | null): ReadableStream<Uint8Array> | null {
-  // A used body would otherwise count as empty.
+  // Otherwise a used body would pass as an empty one.
   if (source?.bodyUsed) throw new TypeError('The body of this Request was already read.');
   return source?.body ?? null;
 }

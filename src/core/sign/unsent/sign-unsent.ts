@@ -15,7 +15,7 @@ export interface RequestToSign {
   readonly url: string | URL;
   /** Default GET. */
   readonly method?: string | undefined;
-  /** The headers that will be sent. A `Host` is left out, since the URL counts, and so is a former signature of amesh. */
+  /** The headers that will be sent. A `Host` is left out, since the URL decides, and so is an earlier signature of amesh. */
   readonly headers?: HeaderValues | undefined;
   /** Any body of `fetch`, or a stream of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
   readonly body?: RequestInit['body'] | Uint8Array | AsyncIterable<Uint8Array | string> | null | undefined;
@@ -24,8 +24,8 @@ export interface RequestToSign {
 /** How to sign one request; every option is optional. */
 export interface SignCallOptions {
   /**
-   * Which responses have to be proven; default none. With `auto` and `required`, pass the whole `Response` to
-   * {@link SignedRequest.answered}, and read the body of the response that this returns.
+   * Which responses have to be proven; default none. With `auto` and `required`, pass the whole `Response` to {@link
+   * SignedRequest.answered}, and read the body of the response that `answered` returns.
    */
   readonly answers?: Answers | undefined;
   /** Ends the reading of a body, and the wait for a key. */
@@ -45,13 +45,15 @@ export interface SignedRequest {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The bytes to send; null if there are none, or a `stream`. */
   readonly body: Uint8Array<ArrayBuffer> | null;
-  /** The body to send if it is a stream with your own `Content-Digest`, which nobody else can read meanwhile; otherwise null. */
+  /**
+   * The body to send if it is a stream with your own `Content-Digest`; otherwise null. Meanwhile nobody else can read that stream.
+   */
   readonly stream: ReadableStream<Uint8Array> | null;
   /** The signature base: the text that is signed (RFC 9421 section 2.5). */
   readonly base: string;
   /**
-   * Passes the response to amesh, which learns the same from it as `amesh.fetch` would: the time of the server, the key that it knows,
-   * and why it refused. Call it for each response, before the body is read.
+   * Passes the response to amesh, which learns the same from it as `amesh.fetch` would: the time of the server, which key the
+   * server knows, and why it refused the request. Call it for each response, before the body is read.
    *
    * @param answer a `Response`, or status and headers
    * @throws AmeshError `answer_unproven`, `clock_skew_too_large`
@@ -64,9 +66,9 @@ export interface HeardAnswer {
   /** The response. If it had to be proven, its body is checked while it is read. */
   readonly response: Response;
   /**
-   * Whether the same request can be accepted if it is signed and sent once more, such as after a correction of the clock. The
-   * server has refused it before any handler; or that is not certain, and the request is a GET, HEAD or OPTIONS. Do so once, as
-   * `amesh.fetch` does.
+   * Whether to sign and send the same request once more, such as after a correction of the clock, because it can be accepted then.
+   * It is true only if the server has refused the request before any handler ran; or if that is not certain, but the request is a
+   * GET, HEAD or OPTIONS. Do so once, as `amesh.fetch` does.
    */
   readonly again: boolean;
 }
@@ -79,7 +81,7 @@ export interface UnsentRequest {
   readonly url: URL;
   /** Throws like `fetch` of a client. */
   sign(): Promise<SignedRequest>;
-  /** Lets the caller read the stream that is the body again, if nothing of it was read. */
+  /** Lets the caller read a stream that it passed as the body again, if nothing of it was read. */
   readonly release: () => void;
 }
 
@@ -102,7 +104,7 @@ export async function toUnsent(
   return { url, sign: () => signUnsent(settings, request, answers), release };
 }
 
-/** Leaves out a signature of amesh: that of the attempt before, which some clients keep among their headers. */
+/** Leaves out the signature of an earlier attempt, which some clients keep among their headers. */
 function leaveOutOwn(headers: Headers): void {
   if (/^AuthMesh /i.test(headers.get('authorization') ?? '')) headers.delete('authorization');
   headers.delete('authmesh-target');
@@ -122,7 +124,7 @@ function argumentsOf(
   return [String(url), { method, headers: toHeaders(headers), body: body as BodyInit, ...ending }];
 }
 
-/** By default only answers that change this machine's state have to be proven, and the program may ignore them. */
+/** By default, only answers that change the state of this machine have to be proven. If such an answer is not, that is no error. */
 async function attemptOf(
   settings: Settings,
   request: Outgoing,

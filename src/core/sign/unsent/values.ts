@@ -5,11 +5,11 @@ export type HeaderValues =
   | NonNullable<RequestInit['headers']>
   | Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
-/** What an answer says before its body. */
+/** The head of an answer. */
 export interface AnswerHead {
   /** The HTTP status. */
   readonly status: number;
-  /** As they came. */
+  /** As they arrived. */
   readonly headers: HeaderValues;
 }
 
@@ -25,13 +25,13 @@ export function toHeaders(values: HeaderValues = {}): Headers {
   return headers;
 }
 
-/** A response of a server as one of `fetch`: without a body, if only its head is known. */
+/** Converts a response to one of `fetch`; without a body, if only its head is known. */
 export function toResponse(given: Response | AnswerHead, url: string): Response {
   if (typeof (given as Response).clone === 'function') return given as Response;
   const { status, headers } = given;
   const isAllowed = status >= 200 && status <= 599;
   const response = new Response(null, { status: isAllowed ? status : 200, headers: toHeaders(headers) });
-  // Such as 101, of a connection that is upgraded.
+  // Such as 101, after which the connection is upgraded.
   if (!isAllowed) Object.defineProperty(response, 'status', { configurable: true, value: status });
   takeOver(response, { url, redirected: false, type: 'basic' } as Response);
   return response;
