@@ -9,8 +9,8 @@ import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 import { loosen } from './shape';
 
-// Comes with `/express`, and with the root and `/testing`, since `amesh.verify()` is a middleware of Express. No other entry may
-// reach it.
+// This declaration comes with `/express`, and with the root and `/testing`, since `amesh.verify()` is a middleware of Express. No
+// other entry may import it.
 declare global {
   namespace Express {
     interface Request {
@@ -73,7 +73,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
   };
 }
 
-/** Async from its first line, so that it never throws into the server. */
+/** Async, so that it rejects instead of throwing into the server. */
 async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
   return verifier.verify(nodeView(request, response), { trustForwardedHost: trustsProxy(request) });
 }

@@ -50,8 +50,7 @@ export function toHook(verifier: Verifier): Hook {
 }
 
 /**
- * Says which payloads are complete. @fastify/compress makes streams of them, in a hook that may come before or after any of
- * ours.
+ * Notes which payloads are complete. @fastify/compress turns them into streams, in a hook that may run before or after ours.
  */
 // biome-ignore lint/suspicious/noExplicitAny: Fastify's types differ by the kind of server, and this one is for all.
 function noteWhole(reply: FastifyReply<any, any>, response: NodeResponse): void {

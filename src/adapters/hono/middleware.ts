@@ -11,8 +11,7 @@ import { giveBytes, giveStream, honoView, incomingOf } from './view';
  * Verifies the request. Then it sets `authMesh` in the context, replaces `c.req.raw` with a fresh request that has the
  * verified bytes, and continues; or it throws the refusal, as an HTTPException with its `res`.
  *
- * @param verifierOf returns the verifier for the variables and bindings of a request: on some runtimes they contain the
- *   settings
+ * @param verifierOf returns the verifier for the variables and bindings of a request, which on some runtimes contain the settings
  */
 export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): MiddlewareHandler {
   return async (c, next) => {
@@ -29,7 +28,7 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     };
     prepare();
     await next();
-    const type = verdict.proof && c.res.headers.get('content-type'); // Bun forgets that of a blob in a copy
+    const type = verdict.proof && c.res.headers.get('content-type'); // in a copy, Bun forgets the type of a blob
     // A handler that returns its own Response discards the prepared headers.
     if (!c.res.headers.has('cache-control')) prepare();
     const incoming = incomingOf(c);
@@ -39,21 +38,21 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
   };
 }
 
-/** Signs the answer. Never that of a switch to WebSockets: the server would not recognise a copy of its own response. */
+/** Signs the answer, unless it switches to WebSockets: the server would not recognise a copy of its own response. */
 async function prove(c: Context, proof: AnswerProof, type: string | null | undefined): Promise<void> {
   if (c.req.header('upgrade')?.toLowerCase() === 'websocket') return;
-  // @hono/node-server would add this, and its version 1 does so also if there is no body. A 304 would change what a cache has.
+  // @hono/node-server would add this type; version 1 does so even if there is no body. On a 304 it would change what a cache has.
   const isUntyped = incomingOf(c) !== undefined && !type && c.res.status !== 304;
   if (isUntyped) c.header('Content-Type', 'text/plain; charset=UTF-8');
   const whole = incomingOf(c) && unmadeBody(c.res);
   const proven = await proveHeld(c.res, proof, { contentType: type ?? undefined, whole });
-  c.res = undefined; // or Hono would copy the headers of the old one
+  c.res = undefined; // otherwise Hono would copy the headers of the old one
   c.res = proven;
 }
 
 /**
- * A shared cache must not serve one caller's response to others. The handler may override this. Appended, since Hono does
- * not show what earlier middleware has set: a `no-store` must stay, and of conflicting directives the strictest counts
+ * A shared cache must not serve one caller's response to others. The handler may override this. The directive is appended, since
+ * Hono does not show what earlier middleware has set: a `no-store` must stay, and of conflicting directives the strictest applies
  * (RFC 9111 section 4.2.1).
  */
 function markPrivate(c: Context): void {

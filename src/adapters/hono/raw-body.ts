@@ -1,17 +1,17 @@
 import type { NodeRequest } from '../node/request';
 
-/** Whether the server's requests read `rawBody`, by their prototype, which differs by version. */
+/** Whether the requests of a server read `rawBody`, by their prototype: each version of the server has its own. */
 const readers = new WeakMap<object, Promise<boolean>>();
 
 /**
- * Gives the body to a request of @hono/node-server that nobody has touched: it reads `rawBody` of Node's request, if that is
- * set. A copy of the request would cost more than the whole verification.
+ * Gives the body to a request of @hono/node-server that nobody has touched: such a request reads `rawBody` of Node's request, if
+ * that is set. Copying the request would cost more than verifying it.
  *
- * @returns false if this request does not read it, so that a copy is needed
+ * @returns false if this request does not read `rawBody`, so that a copy is needed
  */
 export async function giveRawBody(raw: Request, incoming: NodeRequest, bytes: Uint8Array): Promise<boolean> {
   if (!Buffer.isBuffer(bytes) || !isUntouched(raw, incoming)) return false;
-  if (incoming.rawBody !== undefined && incoming.rawBody !== bytes) return false; // of somebody else
+  if (incoming.rawBody !== undefined && incoming.rawBody !== bytes) return false; // somebody else has set it
   const prototype = Object.getPrototypeOf(raw);
   let reads = readers.get(prototype);
   if (reads === undefined) {
@@ -24,18 +24,18 @@ export async function giveRawBody(raw: Request, incoming: NodeRequest, bytes: Ui
 }
 
 /**
- * Takes from Node's request what nobody reads there any more, since the response needs nothing of it. The server would otherwise
- * wait for that with timers, after each request, and then take it.
+ * Reads from Node's request what nobody else will read, since the response needs nothing of it. Otherwise the server would wait for
+ * that with timers after each request, and then read it itself.
  */
 export function dropUnread(incoming: NodeRequest): void {
   const isRead = incoming.readableFlowing !== null || incoming.listenerCount('data') > 0;
   if (incoming.rawBody === undefined || isRead || incoming.listenerCount('readable') > 0) return;
-  incoming.resume(); // its parser may not have said yet that this was all
+  incoming.resume(); // the parser may not have reported the end yet
 }
 
 /**
- * Whether a request still is what the server made of Node's request. Once somebody has read its body, or has made a complete
- * `Request` of it, it keeps that, too.
+ * Whether a request is still as the server made it from Node's request. Once somebody has read its body, or has needed a complete
+ * `Request`, it also holds that.
  */
 function isUntouched(raw: Request, incoming: NodeRequest): boolean {
   const kept = valuesOf(raw);
@@ -57,7 +57,7 @@ function isHarmless(value: unknown): boolean {
 
 const SAMPLE = '{"a":1}';
 
-/** Tries it, since no version says so: with a request that is made like this one, in each way of reading a body. */
+/** Finds out by a test, since no property says so: it makes a request like this one, and reads the body in each way. */
 async function readsRawBody(raw: Request, incoming: NodeRequest): Promise<boolean> {
   const other = { method: 'POST', url: '/', headers: {}, rawHeaders: [], rawBody: Buffer.from(SAMPLE) };
   const sample = (): Request => {

@@ -9,7 +9,7 @@ import { incomingOf } from './view';
 /**
  * The error that Hono's own middleware throws for a refusal: `some()` of hono/combine then tries the next one, and the
  * error handler calls `getResponse()`. On Node, the connection is closed after the response if the body is still arriving.
- * Other runtimes do so themselves. With `Connection: close` they would reset it before the client has read the response.
+ * Other runtimes close it themselves; with `Connection: close` they would reset it before the client has read the response.
  */
 export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered): HTTPException {
   const { status, headers, body } = answer;
@@ -26,8 +26,8 @@ export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered):
 }
 
 /**
- * Node closes the connection at the end of the body, so that end waits for the client: see node/refuse.ts. Nothing is
- * discarded before the response is sent, since other middleware may still accept the request.
+ * Node closes the connection at the end of the response, so that end waits until the client has sent its body: see
+ * node/answers/refuse.ts. Nothing is discarded before the response is sent, since other middleware may still accept the request.
  */
 function closingBody(incoming: NodeRequest, text: string): ReadableStream<Uint8Array> {
   let isGone = false;

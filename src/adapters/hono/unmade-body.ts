@@ -1,21 +1,21 @@
 import { toUtf8 } from '../../core/encoding';
 
 /**
- * The body of a response of @hono/node-server that is still what its maker gave: text or bytes. To make a complete `Response` and
- * a stream of it costs more than to sign it.
+ * The body of a response of @hono/node-server, if it is still the text or the bytes that the handler passed. Making a complete
+ * `Response` and a stream from it would cost more than signing it.
  *
  * @returns undefined for another response, such as one that somebody has read
  */
 export function unmadeBody(response: Response): Uint8Array<ArrayBuffer> | undefined {
   const body = givenBody(response);
   if (typeof body === 'string') return toUtf8(body);
-  return body?.slice(); // its maker may write into it again
+  return body?.slice(); // the handler may change its bytes later
 }
 
-/** The same, as its maker gave it. */
+/** The same body, as the handler passed it. */
 export function givenBody(response: Response): string | Uint8Array<ArrayBuffer> | undefined {
   for (const key of Object.getOwnPropertySymbols(response)) {
-    // The server sends what is in this array, and removes it when anything else is asked of the response.
+    // The server sends the content of this array, and removes the array as soon as anybody uses another property of the response.
     const [status, body] = entriesOf((response as unknown as Record<symbol, unknown>)[key]);
     if (key.description !== 'cache' || status !== response.status) continue;
     if (typeof body === 'string' || body instanceof Uint8Array)

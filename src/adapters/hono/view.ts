@@ -32,7 +32,7 @@ export function honoView(c: Context): RequestView {
   return typeof body === 'function' ? { ...sent, body: bodySource(c, incoming, body) } : sent;
 }
 
-/** The request as received, with what handlers see differently: middleware may have replaced the `Request`. */
+/** The request as received, and what handlers see differently: middleware may have replaced the `Request`. */
 function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse): RequestView {
   const view = nodeView(incoming, outgoing);
   const { headers } = raw;
@@ -43,16 +43,16 @@ function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse)
   return {
     ...view,
     method: raw.method,
-    // The server removes dot segments before routing, and the routed path counts.
+    // The server removes dot segments before it routes, and the path that chooses the handler decides.
     target: isSame && DOT_SEGMENT.test(url) ? target : view.target,
-    routed: isSame || isEndOf(url, target) ? view.routed : target, // app.mount() does not tell which prefix it removed
+    routed: isSame || isEndOf(url, target) ? view.routed : target, // app.mount() does not say which prefix it removed
     conflict: raw.method === incoming.method ? (view.conflict ?? changed) : 'method',
   };
 }
 
 /**
- * Puts the verified bytes where handlers and other libraries look for them. Not needed on a runtime where nobody has read
- * the body yet.
+ * Puts the verified bytes where handlers and other libraries look for them. On other runtimes, that is not needed if nobody has
+ * read the body yet.
  */
 export async function giveBytes(c: Context, view: RequestView, bytes: Uint8Array): Promise<void> {
   if (typeof view.body !== 'function') return;
@@ -62,7 +62,7 @@ export async function giveBytes(c: Context, view: RequestView, bytes: Uint8Array
     if (!raw.bodyUsed) return;
     c.req.raw = toFreshRequest(raw, bytes);
   } else if (takesBody(raw.method) && !(await giveRawBody(raw, incoming, bytes))) {
-    // Node's server has a lightweight request. Copying it would build a complete one only to discard it.
+    // The request of Node's server is lightweight. Copying it would build a complete one, only to discard it.
     const { method, headers, signal } = raw;
     const init = { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> };
     c.req.raw = keepOthers(new Request(raw.url, init), raw);
@@ -86,7 +86,7 @@ function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport
     if (bodyCache.text !== undefined) return textBytes(c.req.header(), await bodyCache.text, FIX);
     if (raw.bodyUsed || Object.keys(bodyCache).length > 0) throw taken();
     if (incoming === undefined) return readTransport(limitBytes);
-    // Another reader of `c.req.raw` may have just started: its stream begins one turn later.
+    // Another reader of `c.req.raw` may have just started, and its stream begins one turn later.
     await undefined;
     if (incoming.readableFlowing === null && !incoming.readableDidRead) return readTransport(limitBytes);
     return collect(raw.body as ReadableStream<Uint8Array>, limitBytes);

@@ -1,4 +1,4 @@
-/** The header with the path as sent, for gateways that pass on a decoded one. */
+/** The header with the path as sent, for gateways that pass on a decoded path. */
 const PATH_HEADER = 'authmesh-path';
 
 /** The fields of an API Gateway event that are used here. */
@@ -16,9 +16,9 @@ interface GatewayEvent {
  * Restores the path and query of a Lambda event as the client sent them, for adapters that build a request:
  * `(event, context) => proxy(asSent(event), context)`.
  *
- * HTTP APIs pass on a decoded path. It is encoded again like `fetch` does, or replaced with the header `AuthMesh-Path`, if
- * that decodes to the same path. The result is what amesh verifies and what the application routes by. Events of format
- * 2.0 have the original query, so the parsed one (`queryStringParameters`) is removed. Other events stay unchanged.
+ * HTTP APIs pass on a decoded path. This function encodes it again as `fetch` does, or takes it from the header `AuthMesh-Path`, if
+ * that decodes to the same path. The result is what amesh verifies and what the application routes by. Events of format 2.0 have
+ * the original query, so the parsed one (`queryStringParameters`) is removed. Other events stay unchanged.
  *
  * @see docs/lambda.md
  */
@@ -34,7 +34,7 @@ export function asSent<E>(event: E): E {
   // REST APIs and load balancers pass on the original path, and have no version.
   if (version === '1.0' && typeof path === 'string') {
     const { pathParameters } = event as GatewayEvent;
-    // serverless-express uses `proxy` instead of the path, and that is decoded, too.
+    // serverless-express uses `proxy` instead of the path, and `proxy` is decoded, too.
     return { ...event, path: encoded(event, path), pathParameters: { ...pathParameters, proxy: undefined } };
   }
   return event;
@@ -44,7 +44,7 @@ function isFunctionUrl({ requestContext }: GatewayEvent): boolean {
   return /^[^.]+\.lambda-url\.[^.]+\.on\.aws$/.test(String(requestContext?.domainName));
 }
 
-/** The original path for a decoded one, as far as it can be known. */
+/** The original path for a decoded one, as well as it can be known. */
 function encoded({ headers }: GatewayEvent, decoded: string): string {
   for (const [name, value] of Object.entries(headers ?? {})) {
     if (name.toLowerCase() === PATH_HEADER && typeof value === 'string' && decodes(value, decoded))

@@ -17,8 +17,8 @@ const USE_RAW = 'Put amesh.verify() before it, or use express.raw().';
 const PATIENCE_MS = 10_000;
 
 /**
- * Whether a body may follow. It uses the raw lines, like the parser, including those that Node hides from `headers`. If no
- * parser read them, or it may have dropped some, they prove nothing, and the stream itself must show that it is empty.
+ * Whether a body may follow. It uses the raw lines, like the parser, including those that Node hides from `headers`. If no parser
+ * read these lines, or it may have dropped some, they prove nothing. Then the stream itself must show that it is empty.
  */
 export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
   if (isHttp2(request)) return !request.stream.endAfterHeaders;
@@ -26,11 +26,12 @@ export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
 }
 
 /**
- * Finds the bytes of a request's body: still arriving, or kept by a parser. Bytes are never rebuilt from a parsed object.
+ * Finds the bytes of a request's body: they are still arriving, or a parser has kept them. They are never rebuilt from a parsed
+ * object.
  */
 export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const read = bytesSource(request, headers);
-  // Handlers would see no body, since no line that they see announces one.
+  // Handlers would see no body, because no line that they see announces one.
   const isHidden = mayLackLines(request) && !announcesBody(headers);
   const check = (bytes: Uint8Array) => {
     const fault =
@@ -43,7 +44,7 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
   return (limitBytes) => read(limitBytes).then(check);
 }
 
-/** Whether the bytes are still arriving, and nowhere else, so that a gate can be added. */
+/** Whether the bytes are still arriving and nobody has them yet, so that a gate can be added. */
 export function isUnread(request: NodeRequest): boolean {
   if (keptBytes(request) !== undefined || wasRead(request) || mayLackLines(request)) return false;
   return isFromParser(request) || (isNothing(request.body) && isNothing(request.rawBody));
@@ -80,8 +81,8 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
 }
 
 /**
- * Whether anybody has read the stream: also a parser that found no bytes, but not one that ignored it. Behind a gate,
- * nobody reads unverified bytes.
+ * Whether anybody has read the stream. A parser that found no bytes has read it; one that ignored it has not. Behind a gate, nobody
+ * reads unverified bytes.
  */
 function wasRead(request: NodeRequest): boolean {
   if (isHeldBack(request) !== undefined) return false;
@@ -105,7 +106,7 @@ async function readStandIn(
   const { body, rawBody } = request;
   const patienceMs = announcesBody(headers) ? undefined : PATIENCE_MS;
   const bytes = await readAndPutBack(request, limitBytes, { patienceMs });
-  // serverless-express marks it as ended while a middleware waits, and parsers would then skip the bytes.
+  // serverless-express marks the stream as ended while a middleware waits. Parsers would then skip the bytes.
   (request as { readable: boolean }).readable = true;
   if (isMadeOf(body, bytes) && isMadeOf(rawBody, bytes)) return bytes;
   throw new AmeshError(
@@ -139,7 +140,7 @@ function unlessInflated<T>(request: NodeRequest, body: T): T {
   );
 }
 
-/** Some parsers keep `rawBody` as sent, others decompress it first. The digest tells which. */
+/** Some parsers keep `rawBody` as sent, others decompress it first. The digest shows which. */
 async function unlessChanged(request: NodeRequest, rawBody: Uint8Array): Promise<Uint8Array> {
   if (isCoded(request.headers['content-encoding']) && !(await matchesDigest(request.headers, rawBody)))
     return unlessInflated(request, rawBody);

@@ -4,7 +4,7 @@ import { hasArrived, LINGER_BYTES, LINGER_MS } from './transport';
 /**
  * Ends a request's stream with an error in the middle of its body.
  *
- * Node itself would close the connection. Here the handler gets a second to respond. Meanwhile the rest of the body is
+ * Node itself would close the connection. Here the handler gets a second to respond. In that second, the rest of the body is
  * discarded, within the limits of a refusal.
  */
 export function breakOff(request: NodeRequest, response: NodeResponse | undefined, error: Error): void {
@@ -14,7 +14,7 @@ export function breakOff(request: NodeRequest, response: NodeResponse | undefine
   }
   const cut = () => {
     if (isHttp2(request)) request.stream?.close();
-    else request.socket?.destroy?.(); // a substitute for a socket may lack it
+    else request.socket?.destroy?.(); // a substitute for a socket may lack this method
   };
   let discarded = 0;
   request.push = (chunk: Uint8Array | string | null) => {

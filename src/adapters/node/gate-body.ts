@@ -33,7 +33,7 @@ export async function gateBody(
   headers: HeaderLines,
 ): Promise<null> {
   if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
-  // Somebody read it since the view was made, while the nonce store was asked. Handlers would see what the gate does not.
+  // Since the view was made, while the nonce store worked, somebody has read bytes of the body. The gate would not see them.
   if (request.readableDidRead) throw gate.fail(SERVER_CODES.body_parser_ordering_error, READ_AHEAD);
   const early = takeBuffered(request);
   const counted = countLength(request, gate, headers);
@@ -41,7 +41,7 @@ export async function gateBody(
     gateStream(request, response, gate, counted, early);
     return null;
   }
-  // Put the bytes back now: the stream has not ended only during this tick.
+  // Put the bytes back in this tick: after it, the stream has ended.
   if (early.length > 0) request.unshift(Buffer.concat(early));
   for (const chunk of early) counted.write(chunk);
   await counted.end();
@@ -89,7 +89,7 @@ function gateStream(
   };
   const finish = async () => {
     isOver = true;
-    if (response?.writableEnded) gate.abandon(); // the response was sent without the body, so this is no fault
+    if (response?.writableEnded) gate.abandon(); // the response was sent without the body, so this is not a fault
     if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
     const last = await end();
     state.isHeldBack = false;
@@ -121,7 +121,7 @@ function gateStream(
   });
 }
 
-/** Node discards what a handler leaves unread, but not if somebody started to read, as a gate does. */
+/** Node discards what a handler leaves unread, unless somebody has started to read, as a gate does. */
 function discardUnread(request: NodeRequest): void {
   if (request.readableFlowing === null) request.resume();
 }

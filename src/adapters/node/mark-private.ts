@@ -7,7 +7,7 @@ export interface ResponseHeaders {
 /** A whole directive: `private="set-cookie"` lets a shared cache keep the rest of the response. */
 const PRIVATE = /(?:^|,)\s*(?:private|no-store)\s*(?:,|$)/i;
 
-/** The headers by which the answer of one caller is not that of another. */
+/** The headers that distinguish callers, so that a cache does not give the response for one caller to another. */
 const BY_SIGNATURE = ['Authorization', 'Signature-Input'];
 
 /**

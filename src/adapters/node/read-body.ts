@@ -6,7 +6,7 @@ import { isAtEnd, isFromParser, isGone, takeBuffered } from './transport';
 
 /** What is known of a body before it is read. */
 interface Expected {
-  /** Its length in bytes, if Node's parser ends the body after them. Default: it ends with its stream. */
+  /** The number of bytes after which Node's parser ends the body. Default: the body ends with its stream. */
   readonly framedBytes?: number | undefined;
   /** How long to wait for the end, in milliseconds; default: as long as the connection lasts. */
   readonly patienceMs?: number | undefined;
@@ -15,7 +15,7 @@ interface Expected {
 /**
  * Reads a request's body to its end and puts the bytes back into its stream, so that any later parser finds them there.
  *
- * The bytes go back in the tick in which the last one is read: the stream has not ended only until then.
+ * The bytes go back in the tick in which the last one is read: after it, the stream has ended.
  *
  * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` if the client disconnects,
  *   `body_parser_ordering_error` if somebody else has started to read
@@ -57,7 +57,7 @@ export function readAndPutBack(
         length += chunk.length;
       }
       if (length > limitBytes) fail(tooLarge(limitBytes));
-      // Mostly all bytes come in one packet with the head, and then no listener is needed to learn that they were the last.
+      // Usually all bytes come in one packet with the head. Then no listener is needed to learn that there are no more.
       if (finished || !(length === framedBytes || isAtEnd(request)) || isHeldBack(request)) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
@@ -73,15 +73,19 @@ export function readAndPutBack(
       if (!isListening) listen();
       request.on('readable', onReadable);
     }
-    // An error of any other stream would end the process. Node tells nobody about one of a connection, if nobody listens.
+    // Without a listener, an error of any other stream would end the process. Node ignores an error of a connection if nobody
+    // listens.
     if (isHttp2(request) || !isFromParser(request)) listen();
-    // After the parser has finished the current packet. Adding a listener schedules a read for the next tick; if the end
+    // This waits until the parser has finished the current packet. Adding a listener schedules a read for the next tick; if the end
     // of an empty body came in between, that read would end the stream.
     process.nextTick(start);
   });
 }
 
-/** A reader before us, while the nonce store was asked, got unverified bytes; another reader at the same time would get them twice. */
+/**
+ * Whether others read the body, too. While the nonce store worked, a reader before us got unverified bytes; a reader at the same
+ * time would get them twice.
+ */
 function isReadByOthers(request: NodeRequest): boolean {
   const isRead = request.readableDidRead || request.listenerCount('data') > 0;
   return isRead && isHeldBack(request) === undefined;

@@ -9,7 +9,7 @@ export type NodeRequest = (IncomingMessage | Http2ServerRequest) & {
   readonly baseUrl?: string;
   /** The original method, kept by method-override. */
   readonly originalMethod?: string;
-  /** The body as a parser left it. */
+  /** What a parser has made of the body. */
   readonly body?: unknown;
   /** The bytes, if a reader kept them: Cloud Functions, Firebase, NestJS, hooks of parsers. */
   readonly rawBody?: unknown;
@@ -17,12 +17,15 @@ export type NodeRequest = (IncomingMessage | Http2ServerRequest) & {
 
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** Recognised by its stream: anybody can write HTTP/2.0 into an HTTP/1 request line, from which Node takes the version. */
+/**
+ * Recognised by its stream, and not by its version: Node takes that from the request line of HTTP/1, where anybody can write
+ * HTTP/2.0.
+ */
 export function isHttp2(request: NodeRequest): request is Http2ServerRequest & NodeRequest {
   return request.httpVersionMajor === 2 && (request as Partial<Http2ServerRequest>).stream !== undefined;
 }
 
-/** Whether a response is that of an HTTP/2 stream. */
+/** Whether a response belongs to an HTTP/2 stream. */
 export function isHttp2Response(response: object): boolean {
   return typeof (response as Partial<Http2ServerResponse>).stream?.respond === 'function';
 }

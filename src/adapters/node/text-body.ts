@@ -21,7 +21,8 @@ export async function textBytes(headers: Headers, text: string, fix: string): Pr
   const bytes = toUtf8(text);
   const length = headers['content-length'];
   if (length !== undefined && Number(length) !== bytes.length) throw lost();
-  // A JSON parser turns "a" into a: without a length, a body that an attacker in between has quoted would pass for the signed one.
+  // A JSON parser turns "a" into a. So without a length, an attacker in between could put quotation marks around a body, and the
+  // result would pass as the signed one.
   if (length === undefined && /\bjson\b/i.test(contentType(headers))) throw lost();
   // If the length is right or unknown, the digest distinguishes a lossy decoding from a changed body.
   if (mayBeLossy(headers, text) && !(await matchesDigest(headers, bytes))) throw lost();

@@ -16,7 +16,7 @@ export function hasArrived(request: NodeRequest): boolean {
  * Whether Node's own parser made this request from a connection. Only then do its headers tell whether a body follows, and
  * only then is `complete` meaningful: objects that imitate a request set both arbitrarily.
  *
- * Also false for a complete request whose connection is already at the next one.
+ * It is also false for a complete request if the connection already serves the next one.
  */
 export function isFromParser(request: NodeRequest): boolean {
   if (isHttp2(request)) return true;
@@ -25,20 +25,20 @@ export function isFromParser(request: NodeRequest): boolean {
 }
 
 /**
- * Whether Node's parser may have left header lines out of `rawHeaders`. It keeps a thousand lines or `maxHeadersCount`, drops what
- * comes later, and yet goes by all of them where it looks for the body.
+ * Whether Node's parser may have left header lines out of `rawHeaders`. It keeps a thousand lines or `maxHeadersCount`, and drops
+ * later lines, but it uses all lines to find the body.
  */
 export function mayLackLines(request: NodeRequest): boolean {
   if (isHttp2(request) || !isFromParser(request)) return false;
   const { maxHeaderPairs } = (request.socket as unknown as { parser: { maxHeaderPairs?: unknown } }).parser;
-  // Node counts names and values.
+  // Node counts names and values separately.
   const most = typeof maxHeaderPairs === 'number' ? maxHeaderPairs : 2000;
   return most > 0 && request.rawHeaders.length >= most;
 }
 
 /**
- * The bytes after which Node's parser ends the body of a request over HTTP/1. Undefined if the body has another end, or the
- * lines do not agree. It takes the lines that came: middleware may have changed `headers`.
+ * The bytes after which Node's parser ends the body of a request over HTTP/1. Undefined if the body has another end, or the lines
+ * do not agree. It uses the lines that arrived: middleware may have changed `headers`.
  */
 export function framedBytes(request: NodeRequest, headers: HeaderLines): number | undefined {
   if (isHttp2(request) || headers['transfer-encoding'] !== undefined) return undefined;
@@ -80,7 +80,7 @@ export function takeBuffered(request: NodeRequest): Buffer[] {
 
 /** The fault of a body with trailers: they are not signed, and a proxy may merge them into the headers. */
 export function trailersFault(request: NodeRequest): Fault | undefined {
-  const { rawTrailers = [] } = request; // a request over no socket has none
+  const { rawTrailers = [] } = request; // a request without a socket has none
   return rawTrailers.length > 0
     ? malformed('The body is followed by trailers, which are not signed.')
     : undefined;

@@ -5,13 +5,13 @@ import { gateBody } from './gate-body';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 
-/** What handlers see of a request, if it differs from the request itself. */
+/** The parts of a request that handlers may see differently. */
 export type HandlersView = Pick<NodeRequest, 'headers' | 'baseUrl'>;
 
 /**
  * A view of a Node request as it is now. Middleware may have changed it since it arrived, or since an earlier verifier.
  *
- * @param response for a streamed body: while a response is possible, an error in the body leaves the connection open
+ * @param response for a streamed body: as long as a response is possible, an error in the body leaves the connection open
  * @param seen the headers that handlers see, and the path that mounts removed from the URL
  */
 export function nodeView(
@@ -51,7 +51,7 @@ const WATCHED: readonly string[] = [
   'signature-input',
 ];
 
-/** The value of a header, or its lines, or nothing. */
+/** The value of a header, its lines, or nothing. */
 type Seen = string | readonly string[] | null | undefined;
 
 function textOf(value: Seen): string | undefined {
@@ -60,9 +60,9 @@ function textOf(value: Seen): string | undefined {
 }
 
 /**
- * Makes a header unusable if two readers of the request would see different values of it. Middleware may have changed
- * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but the next few of them not
- * out of `rawHeaders`, from which Hono and others build their own.
+ * Makes a header unusable if two readers of the request would see different values of it. Middleware may have changed `headers`.
+ * Node also leaves lines after the thousandth (`maxHeadersCount`) out of `headers`, but keeps the next few in `rawHeaders`, from
+ * which Hono and others build their own headers.
  *
  * @param seen a header as the other reader sees it, by its lower-case name
  * @returns the deciding header that was changed
@@ -94,11 +94,11 @@ export function spoilChanged(
 }
 
 /**
- * The target that a router sees, if it is another one than the target that was sent. Undefined if `url` is only what mounts
- * of Express or Connect left of that target.
+ * The target that a router sees, if it differs from the target that was sent. Undefined if `url` is only the rest of that target
+ * behind mounts of Express or Connect.
  */
 function routedOf(sent: string, baseUrl: string | undefined, url: string): string | undefined {
-  if (baseUrl === undefined) return isEndOf(sent, url) ? undefined : url; // Connect does not tell which prefix it removed
+  if (baseUrl === undefined) return isEndOf(sent, url) ? undefined : url; // Connect does not say which prefix it removed
   const full = baseUrl + url;
   if (full === sent) return undefined;
   // Express prepends a slash to the rest, and Express 4 removes one of two slashes.
@@ -106,17 +106,17 @@ function routedOf(sent: string, baseUrl: string | undefined, url: string): strin
   return mayDiffer === sent ? undefined : full;
 }
 
-/** A mount leaves `/` or `/?x` of its own path; Express 4 and Connect leave `/.x` of a path followed by a dot. */
+/** A mount turns its own path into `/` or `/?x`; Express 4 and Connect turn its path with a dot behind it into `/.x`. */
 const ADDED_SLASH = /^\/(?:$|[?.])/;
 
-/** Whether a mount that does not tell its prefix may have left `url` of the target `sent`. */
+/** Whether `url` may be the rest of the target `sent` behind a mount that does not say which prefix it removed. */
 export function isEndOf(sent: string, url: string): boolean {
   return sent.endsWith(url) || (ADDED_SLASH.test(url) && sent.endsWith(url.slice(1)));
 }
 
 /**
- * All header lines, each after its name. Some adapters, such as serverless-http, only set `headers`: then nobody sees
- * anything else, and lines that the adapter joined or dropped are the same for everybody.
+ * All header lines, each after its name. Some adapters, such as serverless-http, only set `headers`: then nobody sees anything
+ * else, and everybody sees the same joined lines, without the lines that the adapter dropped.
  */
 function linesOf(request: NodeRequest): readonly string[] {
   const { rawHeaders = [], headers } = request;
@@ -140,6 +140,6 @@ function headerRecord(raw: readonly string[]): Record<string, string[]> {
   return record;
 }
 
-/** As `Object.create(null)`, which makes a hash table: that is slow for the few headers of a usual request. */
+/** Like `Object.create(null)`, which would make a hash table: that is slow for the few headers of a usual request. */
 const Lines = function Lines() {} as unknown as new () => Record<string, string[]>;
 Lines.prototype = Object.create(null);

@@ -12,7 +12,7 @@ const EVENTS = [
   'onResponseError',
 ] as const;
 
-/** A refusal of amesh has 100 bytes at most. Of a longer response nothing more is buffered. */
+/** How much of a response is buffered. A refusal of amesh has at most 100 bytes, so a longer response is passed on. */
 const HELD_BYTES = 4096;
 
 /** A refusal that is buffered until it is known whether another signature helps. */
@@ -23,9 +23,9 @@ interface Held {
 }
 
 /**
- * A handler that tells amesh the answer before it passes it on.
+ * A handler that passes the response to amesh before it passes it on.
  *
- * @param resend signs and sends the request once more; undefined if that cannot be
+ * @param resend signs and sends the request once more; undefined if that is not possible
  */
 export function observed(
   handler: Handler,
@@ -55,7 +55,7 @@ export function observed(
     const [, status, headers] = args as [unknown, number, Record<string, string | string[]>];
     const again = answered({ status, headers }).then(
       (heard) => heard.again,
-      () => false, // the program gets the answer, and the clock of this machine is in its Date
+      () => false, // the program gets the response, whose Date shows the time of the server
     );
     if (status !== 401 || resend === undefined || !/AuthMesh/.test(String(headers['www-authenticate'])))
       return pass(name, args);

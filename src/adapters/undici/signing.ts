@@ -5,11 +5,11 @@ import { type HeaderValues, toHeaders } from '../../core/sign/unsent/values';
 import { isPrivateChannel } from '../../core/wire/private-channel';
 import { type Handler, observed } from './observed';
 
-/** What undici calls a dispatch: sends a request, and tells a handler what comes back. */
-// biome-ignore lint/suspicious/noExplicitAny: undici's own types, of whichever version the program has
+/** A dispatch of undici: sends a request, and passes the response to a handler. */
+// biome-ignore lint/suspicious/noExplicitAny: the types of undici, in the version that the program has
 export type Dispatch = (options: any, handler: any) => boolean;
 
-/** The options of a request, as far as a signature needs them. */
+/** The options of a request that a signature needs. */
 interface DispatchOptions {
   readonly origin?: string | URL | undefined;
   readonly path: string;
@@ -19,9 +19,9 @@ interface DispatchOptions {
   readonly body?: RequestToSign['body'];
 }
 
-/** Whatever signs: an instance of amesh. */
+/** An instance of amesh, which signs. */
 export interface Signing {
-  /** As `Amesh.sign()`. */
+  /** See `Amesh.sign()`. */
   readonly sign: (request: RequestToSign) => Promise<SignedRequest>;
 }
 
@@ -77,7 +77,7 @@ function urlOf({ origin, path, query }: DispatchOptions): URL {
   return new URL(text === '' ? path : `${path}?${text}`, origin);
 }
 
-/** What undici, or amesh, writes by itself, for the bytes that are sent. */
+/** The headers without those that undici or amesh writes for the bytes that are sent. */
 function sentHeaders(given: DispatchOptions['headers']): Headers {
   const lines = Array.isArray(given) && typeof given[0] !== 'object' ? pairs(given) : given;
   const headers = toHeaders((lines ?? {}) as HeaderValues);

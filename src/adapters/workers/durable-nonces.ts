@@ -89,8 +89,8 @@ export class AmeshNonces {
     const nonce = query.get('nonce') ?? '';
     const keepUntilMs = Number(query.get('keepUntilMs'));
     if (nonce.length !== 22 || !(keepUntilMs > 0)) return new Response('malformed', { status: 400 });
-    // Nothing else of this object runs in between: events wait during storage operations. And no response leaves before
-    // the write is durable.
+    // No other call of this object runs in between: events wait during storage operations. And no response leaves before the write
+    // is durable.
     if ((await this.#storage.get(nonce)) !== undefined) return new Response('known');
     await this.#storage.put(nonce, keepUntilMs);
     if ((await this.#storage.getAlarm()) === null) await this.#setAlarm(keepUntilMs);

@@ -31,14 +31,14 @@ export function toFetchHandler<A extends unknown[]>(
       enumerable: true,
     });
     const response = await handler(authenticated as AuthenticatedRequest, ...rest);
-    const type = response?.headers?.get?.('content-type') ?? undefined; // Bun forgets that of a blob in a copy
+    const type = response?.headers?.get?.('content-type') ?? undefined; // in a copy, Bun forgets the type of a blob
     return proveResponse(markPrivate(response, verdict.headers), verdict.proof, type);
   };
 }
 
 /** Keeps shared caches from serving one caller's response to others, unless the handler sets its own Cache-Control. */
 function markPrivate(response: Response, more: Readonly<Record<string, string>> = {}): Response {
-  // In Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
+  // On Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
   if (typeof response?.headers?.set !== 'function' || response.status < 200) return response;
   const isMarked = response.headers.has('cache-control');
   const added = Object.entries(more);
@@ -51,7 +51,7 @@ function markPrivate(response: Response, more: Readonly<Record<string, string>> 
     return own;
   };
   const copy = () => mark(copyOf(response, response.body));
-  // A handler may return the same response again and again, so copy it. Another class or realm cannot be copied.
+  // Copied, since a handler may return the same response again and again. A response of another class or realm cannot be copied.
   if (response.constructor === Response) return copy();
   try {
     return mark(response);

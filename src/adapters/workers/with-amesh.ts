@@ -13,7 +13,7 @@ export interface ExecutionContext {
 export interface WorkerModule<Env = unknown> {
   /** Handles a verified request, which has `authMesh`. */
   fetch(request: AuthenticatedRequest, env: Env, ctx: ExecutionContext): HandlerResult;
-  // biome-ignore lint/suspicious/noExplicitAny: scheduled, queue, email and others, which do not matter here
+  // biome-ignore lint/suspicious/noExplicitAny: scheduled, queue, email and others, which stay as they are
   [handler: string]: any;
 }
 

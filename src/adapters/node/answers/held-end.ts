@@ -2,7 +2,7 @@ import { attached } from '../../../core/attached';
 import { isHttp2Response } from '../request';
 import { readEnd, readWrite } from './written';
 
-/** What has become of an end that was written before it could be sent. */
+/** Whether the end of a response is still held back, or was released after it had been held back. */
 const ends = attached<'held' | 'released'>();
 
 interface Response {
@@ -10,8 +10,8 @@ interface Response {
 }
 
 /**
- * Until its bytes are released, an answer looks as if Node had taken its end. What Node itself says is hidden by properties that
- * stay: to delete one would make every later access to the response slow.
+ * Until its bytes are released, an answer looks as if Node had taken its end. Properties of the response hide what Node itself
+ * says. They stay, because deleting one would make every later access to the response slow.
  */
 export function markEnded(response: Response): void {
   ends.set(response, 'held');
@@ -23,15 +23,15 @@ export function markEnded(response: Response): void {
   response.finished = true;
 }
 
-/** Lets the response show again what Node says. Call it before the end is released. */
+/** Makes the response show again what Node says. Call it before the end is released. */
 export function unmarkEnded(response: Response): void {
   ends.set(response, 'released');
   if (!isHttp2Response(response)) response.finished = false;
 }
 
 /**
- * What a response shows until its end is released. All responses share the getters: with getters of its own, each would
- * have a shape of its own, and whatever uses it would be slow.
+ * What a response shows until its end is released. All responses share the getters: if each had its own, each would also have a
+ * hidden class of its own, and every access to it would be slow.
  */
 const ENDED_HTTP1 = untilReleased({ writableFinished: false });
 const ENDED_HTTP2 = untilReleased({ finished: true, writableEnded: true });

@@ -7,20 +7,20 @@ import { isHttp2Response, type NodeResponse } from '../request';
 /** Headers to set, or to remove where undefined, by lower-case name. */
 export type HeadChanges = Readonly<Record<string, string | undefined>>;
 
-/** The head of an answer as it will be sent. To everybody else it has been sent: it can no longer be changed. */
+/** The head of an answer as it will be sent. For all other code it looks as if it had been sent: it can no longer be changed. */
 export interface HeldHead {
   readonly status: number;
-  /** The lines that a proof covers, or that are a proof, by lower-case name. */
+  /** The lines that a proof covers or consists of, by lower-case name. */
   readonly headers: HeaderLines;
-  /** Lets the head go, with the next bytes over HTTP/1 and at once over HTTP/2. Call it once. */
+  /** Sends the head: with the next bytes over HTTP/1, immediately over HTTP/2. Call it once. */
   readonly release: (changes: HeadChanges) => void;
 }
 
 /**
  * Lets Node make the head of an answer, and holds it back.
  *
- * @param makeHead calls `writeHead()` of the response, and with it what others have hooked into it
- * @returns null if there is no head of Node's own making, such as in an imitation of a response
+ * @param makeHead calls `writeHead()` of the response, and so also what others have hooked into that method
+ * @returns null if Node has not made the head itself, as in an imitation of a response
  */
 export function holdHead(response: NodeResponse, makeHead: () => void): HeldHead | null {
   if (isHttp2Response(response))
@@ -29,12 +29,12 @@ export function holdHead(response: NodeResponse, makeHead: () => void): HeldHead
   return holdHttp1(response as unknown as Http1Response);
 }
 
-/** Node keeps the head as text, and sends it with the first bytes. It has no public property for it. */
+/** Node keeps the head as text, and sends it with the first bytes. No public property has that text. */
 interface Http1Response {
   statusCode: number;
   _header?: unknown;
   readonly socket?: unknown;
-  /** Of `app.inject()` of Fastify: it copies the headers when the head is made. */
+  /** Set by `app.inject()` of Fastify, which copies the headers when the head is made. */
   readonly _lightMyRequest?: { readonly headers: Record<string, unknown> | null };
   setHeader(name: string, value: string): void;
   removeHeader(name: string): void;
@@ -61,7 +61,7 @@ function holdHttp1(response: Http1Response): HeldHead | null {
   };
 }
 
-/** The lines of a head that Node has made: `Name: value`, and an empty one at the end. Of those, what a proof is about. */
+/** Those lines of a head that a proof covers or consists of. Node has made the head: lines `Name: value`, and an empty one. */
 function linesOfText(text: string): Record<string, string[]> {
   const headers: Record<string, string[]> = {};
   let start = text.indexOf('\r\n') + 2;
@@ -78,7 +78,7 @@ function linesOfText(text: string): Record<string, string[]> {
   return headers;
 }
 
-/** Whether a proof covers a field, or is in it. */
+/** Whether a proof covers a field, or consists of it. */
 function isOfProof(name: string): boolean {
   return mayBeCovered(name) || name === 'signature' || name === 'signature-input';
 }
@@ -89,7 +89,7 @@ function without(text: string, changes: HeadChanges): string {
   return [first, ...kept].join('\r\n');
 }
 
-/** Imitations of a connection, such as that of serverless-http, take the headers from the response, and not from its head. */
+/** Imitations of a connection, such as the one of serverless-http, take the headers from the response, and not from its head. */
 function changeHeaders(response: Http1Response, changes: HeadChanges): void {
   response._header = null;
   const copied = response._lightMyRequest?.headers ?? {};
@@ -119,7 +119,7 @@ function holdHttp2(stream: Http2Stream, makeHead: () => void): HeldHead | null {
   try {
     makeHead();
   } finally {
-    delete (stream as Partial<Http2Stream>).respond; // the prototype's is back
+    delete (stream as Partial<Http2Stream>).respond; // the method of the prototype is back
   }
   if (made === undefined) return null; // the stream is closed
   const { headers, options } = made;

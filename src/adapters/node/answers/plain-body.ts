@@ -5,11 +5,11 @@ type Decode = (body: Uint8Array, options: { maxOutputLength: number }) => Promis
 
 let decoders: Readonly<Record<string, Decode | undefined>> | undefined;
 
-/** Made when a body is coded: few processes meet one, and each would load zlib for it. */
+/** Made only when a body is coded: few processes have such bodies, and each would load zlib for them. */
 function decodersOf(): Readonly<Record<string, Decode | undefined>> {
   if (decoders !== undefined) return decoders;
   const zlib = process.getBuiltinModule('node:zlib');
-  const { zstdDecompress } = zlib as { zstdDecompress?: typeof zlib.gunzip }; // newer Nodes have it
+  const { zstdDecompress } = zlib as { zstdDecompress?: typeof zlib.gunzip }; // newer versions of Node have it
   const gzip = promisify(zlib.gunzip) as Decode;
   decoders = {
     gzip,
@@ -22,11 +22,11 @@ function decodersOf(): Readonly<Record<string, Decode | undefined>> {
 }
 
 /**
- * The bytes of a body before its content coding, of which an answer has the digest.
+ * The bytes of a body before its content coding. An answer has the digest of these.
  *
  * @param coding the value of Content-Encoding, if the bytes have one
  * @param limitBytes the most bytes to decode to
- * @returns null if they are more, or the coding is unknown
+ * @returns null if there are more, or the coding is unknown
  */
 export async function plainBody(
   body: Uint8Array,

@@ -12,16 +12,16 @@ import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { plainBody } from './plain-body';
 import { readEnd, readWrite, valueIn, type Written } from './written';
 
-/** How much of a stream waits for its signature before the writer has to wait, too, in bytes: as much as zlib buffers. */
+/** How many bytes of a stream are held while the answer is signed, before the writer has to wait, too: as many as zlib buffers. */
 const QUEUE_BYTES = 65_536;
 
 const answers = attached<ProvenAnswer>();
 
 /**
- * Has the answer to a request signed. It is buffered until it is complete, or is known to be a stream.
+ * Signs the answer to a request. The answer is buffered until it is complete, or is known to be a stream.
  *
- * Some methods of the response are replaced for good. Middleware that was mounted before lies beneath, so it gets the signed
- * answer, and may compress it. What is mounted afterwards lies above, and what it makes of the answer is signed.
+ * Some methods of the response are replaced for good. Middleware that was mounted before lies beneath: it gets the signed answer,
+ * and may compress it. Middleware that is mounted afterwards lies above: its output is what is signed.
  */
 export function proveAnswer(request: NodeRequest, response: NodeResponse, proof: AnswerProof): void {
   // Another verifier signs it already, or a timeout has answered.
@@ -29,12 +29,12 @@ export function proveAnswer(request: NodeRequest, response: NodeResponse, proof:
   answers.set(response, new ProvenAnswer(request.method ?? '', response as unknown as Methods, proof));
 }
 
-/** Lets an answer pass unchanged: another verifier has refused the request, and signed the refusal itself. */
+/** Lets an answer pass unchanged, because another verifier has refused the request, and has signed the refusal itself. */
 export function letPass(response: NodeResponse): void {
   answers.get(response)?.letPass();
 }
 
-/** Says that the body has a near end, although it comes in pieces of unknown length, because something compresses it. */
+/** Notes that the body is complete, although it comes in pieces of unknown length because something compresses it. */
 export function expectWhole(response: NodeResponse): void {
   answers.get(response)?.expectWhole();
 }
@@ -58,12 +58,12 @@ type Methods = Replaced &
   };
 
 /**
- * There is no head yet (`idle`), the body is gathered (`held`), the signature is made while more is written (`signing`), or
- * everything passes (`open`).
+ * `idle`: there is no head yet. `held`: the body is gathered. `signing`: the signature is being made, and more may be written.
+ * `open`: everything passes.
  */
 type State = 'idle' | 'held' | 'signing' | 'open';
 
-/** The end of an answer that was sent. */
+/** An end without further bytes. */
 const NO_MORE = readEnd([]) as Written;
 
 class ProvenAnswer {
@@ -74,7 +74,7 @@ class ProvenAnswer {
   readonly #beneath: Replaced;
   #state: State = 'idle';
   #head: HeldHead | null = null;
-  /** Of the bytes that are written here. A coding that is added beneath does not count. */
+  /** The coding of the bytes that are written here, without a coding that is added beneath. */
   #coding: string | undefined;
   /** The announced length in bytes. */
   #lengthBytes: number | undefined;
@@ -109,7 +109,7 @@ class ProvenAnswer {
   }
 
   #passes(): boolean {
-    if (this.#state === 'idle' && this.#response.headersSent) this.#state = 'open'; // sent from beneath
+    if (this.#state === 'idle' && this.#response.headersSent) this.#state = 'open'; // middleware beneath has sent it
     return this.#state === 'open';
   }
 
@@ -117,7 +117,7 @@ class ProvenAnswer {
     const response = this.#response;
     const { writeHead } = this.#beneath;
     if (this.#state !== 'idle' || this.#passes()) return writeHead.apply(response, args); // throws
-    // Before a hook beneath changes them: what compresses there removes the length.
+    // Read before a hook beneath changes the headers: middleware that compresses there removes the length.
     const length = valueIn(args, response, 'content-length');
     this.#coding = valueIn(args, response, 'content-encoding')?.trim().toLowerCase();
     this.#head = holdHead(response as unknown as NodeResponse, () => writeHead.apply(response, args));
@@ -177,13 +177,13 @@ class ProvenAnswer {
     else if (this.#state === 'held') this.#sign(null);
   }
 
-  /** What compresses above removes the length. That there was one says that the body has an end. */
+  /** Middleware that compresses above removes the length. If there was one, the body is complete. */
   #removeHeader(name: string): void {
     if (/^content-length$/i.test(name) && this.#response.hasHeader(name)) this.#isWhole = true;
     this.#beneath.removeHeader.call(this.#response, name);
   }
 
-  /** Node announces the length of a body that is written at once. What compresses beneath may look at it. */
+  /** Node announces the length of a body that is written in one call. Middleware that compresses beneath may look at it. */
   #makeHead(lengthBytes: number): void {
     const response = this.#response;
     const mayAnnounce = !isHttp2Response(response) && mayHaveBody(this.#method, response.statusCode);
@@ -193,7 +193,7 @@ class ProvenAnswer {
     try {
       response.writeHead(response.statusCode);
     } catch (error) {
-      if (isMissing) this.#beneath.removeHeader.call(response, 'content-length'); // another answer may follow
+      if (isMissing) this.#beneath.removeHeader.call(response, 'content-length'); // a different response may follow
       throw error;
     }
   }
@@ -204,7 +204,7 @@ class ProvenAnswer {
     return limitBytes === undefined || this.#queuedBytes > limitBytes;
   }
 
-  /** Some writers wait for their callback before they go on, and then use the same buffer again. */
+  /** Some writers wait for their callback before they continue, and then use the same buffer again. */
   #keep({ bytes, callback }: Written): void {
     if (callback === undefined) return;
     const copy = Buffer.from(bytes);
@@ -226,7 +226,7 @@ class ProvenAnswer {
 
   #sign(body: Uint8Array | null): void {
     this.#state = 'signing';
-    const fail = (error: Error) => void this.#response.destroy(error); // as a write that fails
+    const fail = (error: Error) => void this.#response.destroy(error); // like a write that fails
     try {
       const finishing = this.#finish(body);
       if (finishing instanceof Promise) finishing.catch(fail);
@@ -273,13 +273,13 @@ class ProvenAnswer {
     this.#end = NO_MORE;
     if (given.length === 0) end.call(response, callback);
     else if (isHttp2Response(response)) {
-      write.call(response, given, encoding); // its end() would call the write() above
+      write.call(response, given, encoding); // Node's end() would call our write()
       end.call(response, callback);
     } else end.call(response, given, encoding, callback);
   }
 }
 
-/** What may not stay: the proof of another answer, such as of one that a gateway passes on, and digests that callers cannot check. */
+/** Removes the proof of another answer, such as one that a gateway passes on, and digests that callers cannot check. */
 function removedFrom(headers: HeldHead['headers']): HeadChanges | undefined {
   const names = [BODY_HEADER, KEY_HEADER, SUCCESSION_HEADER].filter((name) => headers[name] !== undefined);
   if (headers[DIGEST_HEADER] !== undefined && !hasDigest(headers)) names.push(DIGEST_HEADER);

@@ -7,13 +7,12 @@ import { holdHead } from './held-head';
 import { letPass } from './prove-answer';
 
 /**
- * Sends a refusal. If the body is still arriving, it closes the connection, or the HTTP/2 stream, after the response, so
- * that clients cannot make this server read what it does not want.
+ * Sends a refusal. If the body is still arriving, this function closes the connection, or the HTTP/2 stream, after the response, so
+ * that clients cannot make this server read a body that it has refused.
  *
- * It does not close immediately: closing with unread bytes resets the connection, and a client that writes its whole body
- * before it reads would see a broken pipe instead of the 401 or 413. The cost is a connection that stays open for at most
- * a second, without memory for the body. A larger or slower body may still be cut off. A request without a connection is
- * only answered.
+ * It does not close immediately: closing with unread bytes resets the connection, and a client that writes its whole body before it
+ * reads would see a broken pipe instead of the 401 or 413. The cost is a connection that stays open for at most a second, without
+ * memory for the body. A larger or slower body may still be cut off. A request without a connection only gets the response.
  */
 export function refuse(
   request: NodeRequest,
@@ -44,7 +43,7 @@ export function refuse(
   if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
 }
 
-/** Removes headers that others have set, also in hooks of `writeHead()`, and that a signature would have to cover. */
+/** Removes headers that a signature would have to cover, and that others have set, in hooks of `writeHead()` as well. */
 function keepSigned(response: NodeResponse, signed: AnswerHeaders): void {
   const { writeHead } = response as ServerResponse;
   (response as { writeHead(...args: unknown[]): unknown }).writeHead = (...args) => {

@@ -3,7 +3,7 @@ import type { NodeResponse } from '../request';
 /** What a handler has written, as bytes. */
 export interface Written {
   readonly bytes: Uint8Array;
-  /** What was given: Node sends a text together with the head, and so in one piece. */
+  /** The chunk as it was passed: Node sends a text in one piece with the head. */
   readonly given: string | Uint8Array;
   readonly encoding: BufferEncoding | undefined;
   readonly callback: ((error?: Error | null) => void) | undefined;
@@ -14,7 +14,7 @@ const NOTHING = new Uint8Array();
 /**
  * The arguments of `write()`.
  *
- * @returns null for a chunk that Node does not take either
+ * @returns null for a chunk that Node would not accept either
  */
 export function readWrite([chunk, encoding, callback]: readonly unknown[]): Written | null {
   const name = typeof encoding === 'string' ? (encoding as BufferEncoding) : undefined;
@@ -43,7 +43,7 @@ function functionOf(value: unknown): Written['callback'] {
   return typeof value === 'function' ? (value as Written['callback']) : undefined;
 }
 
-/** A header of an answer, if `writeHead()` is called with these arguments. */
+/** The value that a header will have if `writeHead()` is called with these arguments. */
 export function valueIn(
   [, reason, more]: readonly unknown[],
   response: Pick<NodeResponse, 'getHeader'>,
