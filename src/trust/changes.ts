@@ -24,11 +24,11 @@ export interface NewDevice {
   readonly hosts: readonly string[];
   /** For a new target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true | undefined;
-  /** For a target: whether it can prove its answers. Default: as it is known, or true for a new one. */
+  /** For a target: whether it can prove its answers. Default: as the list says, or true for a new target. */
   readonly proves?: boolean | undefined;
-  /** For a controller: what it may do, in addition to what it may do already; default nothing more. */
+  /** For a controller: scopes to add to those that it has; default none. */
   readonly scopes?: readonly string[] | undefined;
-  /** A person trusts it again, so an end in the past no longer counts. Default: it stays ended. */
+  /** A person trusts it again, so an end in the past is dropped. Default: the end stays. */
   readonly isTrustedAnew?: true | undefined;
 }
 
@@ -43,7 +43,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   if (publicKey === owner || deviceId === list || was.includes(deviceId))
     throw new AmeshError(TRUST_CODES.own_key);
   const listed = await draft.device(deviceId);
-  if (listed?.pending) await forgetProposal(draft, listed); // somebody trusts it for its own sake
+  if (listed?.pending) await forgetProposal(draft, listed); // somebody trusts it as a device of its own
   const known = listed?.pending ? undefined : listed;
   if (known?.retiresAt !== undefined && role === 'controller') throw keyReplaced(known);
   if (known !== undefined && known.publicKey !== publicKey) {
@@ -56,7 +56,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   const scopes = withScopes(known?.scopes, device.scopes);
 
   if (known === undefined) {
-    // What it signed before it was revoked stays revoked: its delegates and working keys do not come back with it.
+    // What its key signed before it was revoked stays revoked: its delegates and working keys do not come back with it.
     const revoked = await draft.tombstone(deviceId);
     return draft.put({
       deviceId,
@@ -88,7 +88,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   });
 }
 
-/** Makes a pending successor one that nobody has proposed. */
+/** Makes a pending successor a device that nobody has proposed as a next key. */
 async function forgetProposal(draft: ListDraft, { was = [], deviceId }: DeviceEntry): Promise<void> {
   const former = await draft.device(was.at(-1) ?? '');
   if (former?.next !== deviceId) return;
@@ -96,7 +96,7 @@ async function forgetProposal(draft: ListDraft, { was = [], deviceId }: DeviceEn
   await draft.put(entry);
 }
 
-/** The error for a device that has another key now. */
+/** The error for a key that its device has replaced. */
 function keyReplaced({ deviceId, next = '' }: Pick<DeviceEntry, 'deviceId' | 'next'>): AmeshError {
   return new AmeshError(TRUST_CODES.key_replaced, `${deviceId} was replaced by ${next}.`, {
     fix: 'If the former key is the right one, first run',
@@ -120,7 +120,7 @@ export async function assertHostsFree(
   }
 }
 
-/** Records that a target trusts this device. If that is known, or the device is gone, the draft stays unchanged. */
+/** Records that a target trusts this device. If the list says so already, or the target is gone, the draft stays unchanged. */
 export async function confirmDevice(draft: ListDraft, id: string): Promise<void> {
   const known = await draft.device(id);
   if (known?.unconfirmed === undefined) return;
@@ -230,7 +230,7 @@ export function hostTaken(
  * Removes a device with all its roles and all its keys, and remembers their IDs for as long as an old request or token could
  * bring them back. If the list does not have the device, the draft stays unchanged.
  *
- * @param id any ID of the device, also one that it had before its key was rotated
+ * @param id any ID of the device, including those that it had before its key was rotated
  */
 export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const chain = await chainOf(draft, id);
@@ -239,7 +239,7 @@ export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: num
 }
 
 /**
- * Takes the role of a controller from a device, with all that its keys signed until now. What has no other role is revoked.
+ * Takes the role of a controller from a device, and revokes what its keys have signed. A device without another role is revoked.
  *
  * @param id like {@link revokeDevice}
  */

@@ -28,13 +28,13 @@ export function endDelegation(draft: ListDraft, id: string, nowSeconds: number):
   return true;
 }
 
-/** The delegations that were revoked here and could still be valid otherwise. */
+/** The delegations that were revoked here, and have not ended yet. */
 export function endedDelegations({ ended }: Pick<ListHead, 'ended'>, nowSeconds: number): EndedDelegation[] {
   return ended.filter(([, until]) => until > nowSeconds).map(([id, until]) => ({ id, until }));
 }
 
 /**
- * Refuses from now on what the key of a device has stated before: its working keys and delegations.
+ * Cuts off the working keys and delegations of a device: statements that its key signed before now are refused.
  *
  * @returns the device as it is now
  * @throws AmeshError `unknown_name` if the list does not have the device

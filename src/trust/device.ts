@@ -20,7 +20,7 @@ export interface Device {
   readonly identity: DeviceIdentity;
   /** Its opened private key. */
   readonly signer: Signer;
-  /** Supplies the key that signs answers for callers that ask for it: its own, or an answer key if that is slow. */
+  /** Supplies the key that signs answers for callers that ask for that: its own key, or an answer key if its own is slow. */
   readonly answers: () => MaybePromise<AnswerSigner>;
   /** Its allow list. */
   readonly trust: ListStore;
@@ -56,7 +56,7 @@ export function trustStamp(store: FileStore): string {
 }
 
 /**
- * Checks that the folder still has the identity that was opened, also if its key was rotated since.
+ * Checks that the folder still has the identity that was opened; its key may have been rotated since.
  *
  * @throws AmeshError `no_identity` if identity.json is gone; AllowListIntegrityError if it names another device now
  */

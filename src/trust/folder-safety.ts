@@ -27,7 +27,7 @@ interface Look {
   readonly isInside: boolean;
   readonly dir: string;
   readonly own: number;
-  /** The users who may own part of the path: root, this user, and those in AMESH_FOLDER_OWNERS. */
+  /** The users who may own part of the path: root, this user, and the users in AMESH_FOLDER_OWNERS. */
   readonly trusted: ReadonlySet<number>;
   /** The owner of the file system's root, who could replace everything anyway. In a user namespace this may be `nobody`. */
   readonly top: number;
@@ -103,7 +103,7 @@ function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
         if (!seen.has(step.path)) seen.set(step.path, judge(step, { ...look, isInside: true }));
       }
     } catch {
-      // The code that reads the file reports why it cannot.
+      // The code that reads the file reports why that fails.
     }
   }
 }
@@ -115,7 +115,7 @@ function judge(step: Step, look: Look): FolderFinding | null {
   if (stats.isSymbolicLink() && !isInOpen) return null; // only the folder's owner can replace it
   const isTrusted = trusted.has(stats.uid) || (stats.uid === top && !isInOpen);
   if (!isTrusted && (!isInside || isInOpen)) return foreign(step, look);
-  // Only root can have given this file to another user. If we are root, we may have: so that their server can read it.
+  // Only root can give this file to another user. If we are root, we may have done so, so that the server of that user can read it.
   if (!isTrusted && own !== 0) {
     const message = `${path} belongs to ${userText(stats.uid)}, who can change it.`;
     return { kind: 'open', path, message, fix: `sudo chown -R ${toOwner(own)} ${quoted(path)}` };

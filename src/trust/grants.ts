@@ -40,7 +40,7 @@ export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): vo
 }
 
 /**
- * Checks whether a grant admits a caller. This is cheaper than adding the caller to the list.
+ * Checks whether a grant admits a caller. This costs less than adding the caller to the list.
  *
  * @param known what the list says about the caller
  * @returns the grant; null if the caller is already in the list
@@ -154,8 +154,8 @@ export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): vo
 /**
  * Revokes a grant, and every device that enrolled with it.
  *
- * @param devices those to look through; default: all, which reads the whole list
- * @returns those devices, as they were
+ * @param devices the devices to look through; default: all, which reads the whole list
+ * @returns the revoked devices, as they were
  */
 export async function revokeGrant(
   draft: ListDraft,
@@ -170,7 +170,7 @@ export async function revokeGrant(
     const { deviceId, roles, lease } = device;
     if (lease?.grant !== id) continue;
     gone.push(device);
-    // The tombstone keeps its key out: without it, another grant could let the device in again.
+    // The tombstone keeps the key of the device out: without it, another grant could admit the device again.
     if (roles.includes('target')) await dismissController(draft, deviceId, nowSeconds);
     else await revokeDevice(draft, deviceId, nowSeconds);
   }

@@ -30,11 +30,14 @@ export interface DeviceIdentity {
     /** How the backend finds the key; for `encrypted-file` the name of a file. */
     readonly ref: string;
   };
-  /** The IDs that it had before its key was rotated, the latest last: the first one and the latest 15. Absent without rotation. */
+  /**
+   * The IDs that the device had before its key was rotated, the latest last: the first one and the latest 15. Absent if its key was
+   * never rotated.
+   */
   readonly was?: readonly string[];
   /**
-   * The statements of its latest rotations, the latest last, at most 16. They show a running process that this is still the
-   * device that it opened.
+   * The statements of its latest rotations, the latest last, at most 16. They show a running process that the folder still has the
+   * device that the process opened.
    */
   readonly rotations?: readonly string[];
 }
@@ -79,7 +82,7 @@ export async function writeIdentity(
 }
 
 /**
- * Renames this device; the name is cleaned here. Other machines keep the name under which they know it.
+ * Renames this device; the name is cleaned here. Other machines keep the name by which they know it.
  *
  * @returns the current identity
  * @throws AmeshError `no_identity`, and what {@link readIdentity} throws
@@ -102,7 +105,7 @@ function parse(bytes: Uint8Array): DeviceIdentity {
   return identity;
 }
 
-/** Reads an identity; null for anything else. Whether its ID is that of its key is not checked. */
+/** Reads an identity; null for anything else. It does not check that the ID belongs to the key. */
 export function toIdentity(value: Readonly<Record<string, unknown>>): DeviceIdentity | null {
   const { deviceId, publicKey, friendlyName, createdAt, key, was, rotations } = value;
   const { backend, ref } = (key ?? {}) as Partial<Record<string, unknown>>;

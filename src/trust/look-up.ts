@@ -9,7 +9,7 @@ import { currentOf } from './rotation/chain';
 
 /**
  * The device that a user means by an ID or a name. For an ID it reads one page of the list, for a name all pages, and for an ID
- * that a device had before its key was rotated one or all.
+ * that a device had before its key was rotated one page or all.
  *
  * @throws AmeshError `unknown_name`, `ambiguous_name`; what reading the list throws
  */
@@ -24,7 +24,7 @@ export async function lookUp(trust: ListStore, idOrName: string): Promise<Device
 }
 
 /**
- * The devices that already have the name of a new one, in upper or lower case, as far as the list can be read. It reads the
+ * The devices in the readable part of the list that already have the name of a new device, in upper or lower case. It reads the
  * whole list.
  *
  * @returns none if the device is in the list already: it keeps its name
@@ -54,7 +54,7 @@ function devicesOf(list: { devices(): Iterable<DeviceEntry> }, name: string): De
 }
 
 /**
- * The device that a user means by an ID or a name. An ID wins over a name, and an exact name over one in another case.
+ * The device that a user means by an ID or a name. An ID has priority over a name, and an exact name over a name in another case.
  *
  * @throws AmeshError `unknown_name`, `ambiguous_name`
  */
@@ -88,12 +88,12 @@ export function findDevice(
   return found;
 }
 
-/** Whether an entry is a device of its own: neither one that was replaced nor one that waits to replace another. */
+/** Whether an entry is a device of its own: it neither was replaced nor waits to replace another one. */
 export function isCurrent({ pending, retiresAt, roles }: DeviceEntry): boolean {
   return !pending && (retiresAt === undefined || roles.length > 0);
 }
 
-/** What has replaced a device, or the device itself. For a pending successor: the device that it would replace. */
+/** The device that has replaced a device, or the device itself. For a pending successor: the device that it would replace. */
 function lastOf(list: { entry(deviceId: string): DeviceEntry | undefined }, found: DeviceEntry): DeviceEntry {
   let last = found;
   if (found.pending) last = list.entry(found.was?.at(-1) ?? '') ?? found;

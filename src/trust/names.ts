@@ -1,7 +1,7 @@
 const MAX_CODE_POINTS = 64;
 
-// Whole sequences: without its first character, the rest would be visible garbage. OSC contains text and comes before CSI
-// and the two-character sequences, since `ESC ]` looks like one of them.
+// Whole sequences are removed: without its first character, the rest of one would be visible garbage. OSC contains text. It comes
+// before CSI and the two-character sequences, since `ESC ]` looks like one of them.
 const ANSI =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
   /(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]/g;

@@ -6,20 +6,20 @@ import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import type { ListTrust } from './list/list-reader';
 
-/** Which list an instance goes by, as its environment says. */
+/** Which list an instance uses, according to its environment. */
 export interface TrustVariables {
   /**
    * AMESH_OWNER_KEY: the owner of the list, and the next one if there are two. Compressed points, 33 bytes; null if it is
    * not set.
    */
   readonly owners: readonly Uint8Array[] | null;
-  /** AMESH_DEVICE_ID: the ID of the device whose list it is; undefined for the ID of the first owner. */
+  /** AMESH_DEVICE_ID: the ID of the device that has the list; undefined for the ID of the first owner. */
   readonly list: string | undefined;
   /** AMESH_MIN_REVISION; 0 if it is not set. */
   readonly minRevision: number;
 }
 
-/** The highest revision that can be asked for: more than any list reaches. */
+/** The highest value of AMESH_MIN_REVISION: more than any list reaches. */
 const MAX_REVISION = 2 ** 48 - 1;
 
 /**
@@ -43,8 +43,8 @@ export function readTrustVariables(env: Env): TrustVariables {
 /**
  * The keys in AMESH_OWNER_KEY, one or two; null if it is not set.
  *
- * @throws VariableError if it is empty, has more than two keys or one of them twice, or anything but compressed points in
- *   base64url
+ * @throws VariableError if it is empty, has more than two keys or the same key twice, or has anything other than compressed points
+ *   in base64url
  */
 export function readOwnerKeys(env: Readonly<Record<string, unknown>>): readonly Uint8Array[] | null {
   // Ignoring an empty variable would make the folder's own key the owner.
@@ -87,7 +87,7 @@ export function isMinRevision(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= MAX_REVISION;
 }
 
-/** Adds what AMESH_DEVICE_ID leaves out: the list is that of the first owner. */
+/** Adds the default of AMESH_DEVICE_ID, which is the ID of the first owner. */
 export async function toListTrust(
   owners: readonly Uint8Array[],
   { list, minRevision }: Pick<TrustVariables, 'list' | 'minRevision'>,
@@ -101,22 +101,24 @@ export async function readListTrust(env: Env): Promise<ListTrust | undefined> {
   return owners === null ? undefined : toListTrust(owners, variables);
 }
 
-/** A device whose list is meant. */
+/** The device that has the list. */
 export interface OwnList {
   /** `am_` and 16 base64url characters. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** The IDs that it had before its key was rotated. Its list keeps the first one. */
+  /** The IDs that the device had before its key was rotated. Its list keeps the first one. */
   readonly was?: readonly string[] | undefined;
-  /** During a rotation: the two keys that may have sealed the list, the one that seals it from now on last; as `publicKey`. */
+  /**
+   * During a rotation: the two keys that may have sealed the list, in the form of `publicKey`. The last one seals it from now on.
+   */
   readonly sealers?: readonly string[] | undefined;
-  /** The last of `sealers`, if it sealed the list before the other one did: a rotation is taken back. */
+  /** The last of `sealers`, if it sealed the list before the other key did, because a rotation was taken back. */
   readonly returned?: string | undefined;
 }
 
 /**
- * The list that a device reads and seals: that of AMESH_OWNER_KEY, if the device has one of its keys; otherwise its own.
+ * The list that a device reads and seals: the list of AMESH_OWNER_KEY, if the device has one of those keys; otherwise its own.
  *
  * @throws VariableError
  */
@@ -125,7 +127,7 @@ export async function trustOf(own: OwnList, env: Env): Promise<ListTrust> {
   const { owners } = variables;
   if (owners?.some((owner) => toBase64Url(owner) === own.publicKey)) return toListTrust(owners, variables);
   const { was, sealers = [own.publicKey], returned } = own;
-  // Beside the keys of others, the lowest revision is one of their list.
+  // If the variable has only keys of other devices, the lowest revision is for their list.
   return {
     owners: sealers.map((key) => fromBase64Url(key) as Uint8Array),
     list: was?.[0] ?? own.deviceId,

@@ -2,7 +2,7 @@ import type { AllowListSource } from '../core/devices/allow-list';
 import { PagedList } from './format/paged-list';
 import type { ListStore } from './list/list-store';
 
-/** The delay of the first write: a person who tries amesh looks soon. */
+/** The delay of the first write: a person who tries amesh looks at the list soon. */
 const FIRST_MS = 1000;
 
 /** The least time between two writes, plus a time for each device in the record: 100,000 devices add 10 minutes. */
@@ -38,7 +38,7 @@ export class Sightings {
     this.#writeLater();
   }
 
-  /** Does not keep a process alive: one that ends before the write loses these times. */
+  /** The timer does not keep the process alive: a process that ends before the write loses these times. */
   #writeLater(): void {
     this.#timer ??= setTimeout(
       () => void this.#write(),
@@ -54,7 +54,7 @@ export class Sightings {
       const [list, { lastSeen }] = await Promise.all([this.#list.current(), this.#trust()]);
       if (list instanceof PagedList) devices = await lastSeen.add(times, list);
     } catch {
-      // A read-only folder is supported, and a store may come back.
+      // The times are kept for the next attempt: a store may come back. A read-only folder is no error.
       this.#times = new Map([...times, ...this.#times]);
     }
     this.#notBefore = performance.now() + this.#restMs + devices * REST_MS.device;

@@ -27,7 +27,7 @@ export async function placeStagedList(store: FileStore, identity: Named): Promis
     if (staged === null) return;
     const there = await store.read(ALLOW_LIST_KEY);
     if (!isPlaced(there, identity) && !(await store.swap(ALLOW_LIST_KEY, there, staged))) continue;
-    await store.remove(key, staged).catch(() => {}); // it has no effect any more
+    await store.remove(key, staged).catch(() => {}); // if this fails, the file has no effect any more
     return;
   }
 }

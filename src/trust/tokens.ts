@@ -24,14 +24,14 @@ export interface Provision {
   readonly scopes?: readonly string[] | undefined;
 }
 
-/** What this device remembers of a token that it has taken; undefined if it has not taken it. */
+/** What this device remembers about a token that it has taken; undefined if it has not taken that token. */
 export function findTaken({ tokens }: Pick<ListHead, 'tokens'>, id: string): TakenToken | undefined {
   return tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
 }
 
 /**
- * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token left in
- * the environment brings nobody back. If the token was taken before, the draft stays unchanged.
+ * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token that stays in the
+ * environment brings nobody back. If the token was taken before, the draft stays unchanged.
  *
  * @throws AmeshError `token_revoked` if its issuer was revoked after it was issued; `own_key`, `key_mismatch`
  */
@@ -58,7 +58,7 @@ export async function takeProvision(
 
 /** Adds a token that this device has taken, or takes again. */
 export function keepToken(draft: ListDraft, token: TakenToken): void {
-  // Another device chose its ID, which may be the ID of a token that this device has issued.
+  // Another device chose the ID, so it may also be the ID of a token that this device has issued.
   const others = draft.head.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
   draft.change({ tokens: [...others, token] });
 }
@@ -95,7 +95,7 @@ export interface Registrant {
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
   readonly friendlyName: string;
-  /** The authorities under which it is called, as far as they can be believed, in normal form. */
+  /** The authorities under which it is called, in normal form; only those that can be believed. */
   readonly hosts: readonly string[];
 }
 
@@ -124,7 +124,7 @@ export async function registerTarget(
       'A machine took a token that was issued before the machine was revoked here.',
     );
   const known = await draft.device(machine.deviceId);
-  if (!isFirst && known === undefined) return; // revoked here since, and reported already
+  if (!isFirst && known === undefined) return; // the machine was revoked here since, and that was reported before
   const others = new Set(
     draft.head.targets.flatMap(([host, other]) => (other === machine.deviceId ? [] : [host])),
   );
@@ -144,7 +144,7 @@ export function cancelToken(draft: ListDraft, id: string, nowSeconds: number): v
 }
 
 /**
- * Cancels all tokens with which no machine has registered yet: their machines would trust a key that does not call them any more.
+ * Cancels all tokens with which no machine has registered yet: their machines would trust a key that no longer calls them.
  *
  * @returns their IDs
  */

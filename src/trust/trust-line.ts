@@ -7,7 +7,7 @@ import type { DeviceIdentity } from './identity';
 import { cleanName } from './names';
 
 const PREFIX = 'amesh-p256';
-/** Of a line of a machine that cannot prove its answers. */
+/** The prefix of a line for a machine that cannot prove its answers. */
 const UNPROVEN_PREFIX = `${PREFIX}/no-proofs`;
 const MAX_LENGTH = 1024;
 
@@ -34,7 +34,7 @@ export function toTrustLine(
   },
 ): string {
   const prefix = identity.proves === false ? UNPROVEN_PREFIX : PREFIX;
-  return `${prefix} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // cleaned, since identity.json is not sealed
+  return `${prefix} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // cleaned, because identity.json is not sealed
 }
 
 /**

@@ -95,7 +95,7 @@ export interface Refused {
   readonly answer: Answer;
   /** The same as a `Response`, a new one at each access. */
   readonly response: Response;
-  /** Whether body bytes may still arrive. The connection must then be closed after the response. */
+  /** Whether bytes of the body may still arrive. If so, the connection must be closed after the response. */
   readonly bodyUnread: boolean;
 }
 

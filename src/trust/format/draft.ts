@@ -17,18 +17,21 @@ import { hashOf, type ListHead, MAX_INLINE_ENTRIES, MAX_PAGES, MAX_RECENT, type 
 import { countLines, lineInPage, linesOf, splitPage, toPage, withLines } from './page';
 import { bitsOf, findPrefix, ID_BITS } from './prefix';
 
-/** How long a token or statement from before an end or a revocation counts (24 h), and an hour of clock difference. */
+/** For how long after an end or a revocation an older token or statement can count: 24 h, and an hour for clocks that differ. */
 export const COMEBACK_SECONDS = 25 * 3600;
 
-/** A change splits a page that it leaves larger than this. */
+/** If a change makes a page larger than this, it splits the page. */
 const SPLIT_AT = { lines: 512, bytes: 524_288 };
 
-/** How long a page is kept after no head names it: as long as a tombstone, so that a reader that lags still finds it. */
+/**
+ * How long a page is kept after the last head that names it: as long as a tombstone, so that a reader that is behind still finds
+ * it.
+ */
 export const KEEP_PAGES_SECONDS = 25 * 3600;
 
 /**
- * How many of these pages are kept: one generation of the longest list. Leases change a list several times a second, and
- * without a limit the head would be full after some hours.
+ * How many such pages are kept: as many as the longest list has. Leases can change a list several times a second; without a limit,
+ * the head would be full after some hours.
  */
 const MAX_DROPPED = MAX_PAGES;
 
@@ -52,7 +55,7 @@ export type ReadPage = (hash: string, prefix: string) => Promise<Uint8Array>;
 
 interface Part {
   readonly prefix: string;
-  /** Its hash in the store; null if it is new, or part of the head. */
+  /** The hash of the page in the store; null if the page is new, or part of the head. */
   readonly hash: string | null;
   /** Null until it is read. */
   bytes: Uint8Array | null;
@@ -61,7 +64,7 @@ interface Part {
 }
 
 /**
- * The next revision of a list, while it is being made. A change reads only the pages of the devices that it concerns.
+ * The next revision of a list while it is made. A change reads only the pages of the devices that it concerns.
  */
 export class ListDraft {
   readonly before: ListHead;
@@ -260,7 +263,7 @@ function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
 
 /**
  * What is left of an entry. A tombstone whose time is over is forgotten. A device whose lease has ended stays only if it is
- * also a target, or if a person has set its end or cut its keys: a grant that is still open would add it again without that.
+ * also a target, or if a person has set its end or cut its keys: a grant that is still open would add it again without them.
  *
  * @returns the same entry if nothing has ended; null if nothing is left
  */
@@ -276,13 +279,13 @@ function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
 }
 
-/** Whether a key that was replaced no longer counts, or the statement of a successor that nobody has accepted. */
+/** Whether the time of an entry is over: of a key that was replaced, or of a successor that nobody has accepted. */
 function isPast({ roles, retiresAt, pending, addedAt }: DeviceLine, nowSeconds: number): boolean {
   const endsAt = pending ? addedAt + ROTATION_LIMITS.lifeSeconds : retiresAt;
   return endsAt !== undefined && roles.length === 0 && endsAt + COMEBACK_SECONDS < nowSeconds;
 }
 
-/** Splits once at most for each new line, so a change of one device writes at most two pages, whatever its ID. */
+/** Splits at most once for each new line, so a change of one device writes at most two pages, whatever its ID. */
 function split(page: Merged): readonly Merged[] {
   const { prefix, bytes, splits } = page;
   if (splits === 0 || bytes === null || prefix.length === ID_BITS) return [page];

@@ -13,7 +13,7 @@ export interface DeviceEntry {
   readonly publicKey: string;
   /** For people: at most 64 code points. Several devices may have the same name. */
   readonly friendlyName: string;
-  /** At least one role; none while it is {@link pending}, and after it was replaced. */
+  /** At least one role; none while the device is {@link pending}, and after it was replaced. */
   readonly roles: readonly Role[];
   /** For a target: the authorities under which it is called. The head of the list holds them. */
   readonly hosts: readonly string[];
@@ -29,13 +29,15 @@ export interface DeviceEntry {
   readonly proves?: false;
   /** For a target that has moved to another key: the keys that prove its answers, the present one last; 2 to 16. */
   readonly keys?: readonly ProvingKey[];
-  /** The IDs that it had before its key was rotated, the latest last: the first one and the latest 15. */
+  /** The IDs that the device had before its key was rotated, the latest last: the first one and the latest 15. */
   readonly was?: readonly string[];
-  /** The ID of the device that replaces it after a rotation. */
+  /** The ID that the device has after the rotation: that of its next key. */
   readonly next?: string;
-  /** Unix seconds after which it no longer counts, since `next` has replaced it. Until then it has the rights of `next`. */
+  /**
+   * Unix seconds after which this entry no longer counts, because `next` has replaced it. Until then it has the rights of `next`.
+   */
   readonly retiresAt?: number;
-  /** It waits for an administrator before it may replace the last device of `was`. Until then it may do nothing. */
+  /** It waits until an administrator lets it replace the last device of `was`. Until then it may do nothing. */
   readonly pending?: true;
   /** Unix seconds. Statements of its key that begin earlier do not count. */
   readonly keysSince?: number;
@@ -43,7 +45,7 @@ export interface DeviceEntry {
   readonly unconfirmed?: true;
 }
 
-/** A device as a line of a page, without what the head holds. */
+/** A device as a line of a page, without the hosts, which the head holds. */
 export type DeviceLine = Omit<DeviceEntry, 'hosts'>;
 
 /** How long a controller that enrolled with a grant may call. */
@@ -64,7 +66,7 @@ export interface Tombstone {
   readonly revokedAt: number;
   /** Unix seconds after which it may be forgotten. */
   readonly until: number;
-  /** Its name, if it was revoked because its key has named two next keys. */
+  /** The name of the device, if it was revoked because its key had named two next keys. */
   readonly conflict?: string;
 }
 
@@ -121,8 +123,8 @@ const TOMBSTONE_OPTIONS = ['conflict'];
 const LEASE = ['grant', 'expiresAt', 'endsAt'];
 
 /**
- * Whether an entry is that of the next key of a device. The ID alone does not say so: a key that waited in vain may have become
- * a device of its own since.
+ * Whether an entry is for the next key of a device. The ID alone does not show that: a key that nobody accepted may have become a
+ * device of its own since.
  */
 export function isNextOf(
   { deviceId, next }: Pick<DeviceEntry, 'deviceId' | 'next'>,
@@ -161,8 +163,8 @@ function rankOf(option: string): number {
  * Reads an entry.
  *
  * @param value the parsed line
- * @returns null if this version does not know its form. An unknown member may limit the trust in a device, so it must not
- *   be ignored.
+ * @returns null if this version does not know its form. An unknown member may limit the trust in a device, so it must not be
+ *   ignored
  */
 export function readEntry(value: unknown): Entry | null {
   const { id, alg } = (value ?? {}) as { id?: unknown; alg?: unknown };
@@ -217,7 +219,7 @@ function hasRightOptions(value: Record<string, unknown>): boolean {
   );
 }
 
-/** A device has a role, or waits for those of another one, or has given them to another one. */
+/** A device has a role, or waits for the roles of another device, or has given its roles to another device. */
 function hasRightState(value: Record<string, unknown>): boolean {
   const has = (name: string) => Object.hasOwn(value, name);
   const { roles, was = [] } = value as Record<'roles' | 'was', readonly unknown[]>;
@@ -236,7 +238,7 @@ function toProvingKey({ id: deviceId, key: publicKey, until }: KeyJson): Proving
   return { deviceId, publicKey, ...(until !== undefined && { until }) };
 }
 
-/** Each but the last has an end. */
+/** All keys except the last have an end. */
 function isListOfKeys(value: unknown): value is readonly KeyJson[] {
   if (!Array.isArray(value) || value.length < 2 || value.length > MAX_PROVING_KEYS) return false;
   return value.every((each, i) => {

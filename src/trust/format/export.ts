@@ -11,7 +11,7 @@ const ID_CHARACTERS = 16;
  * Joins a list into one text: its head, then the lines of its pages.
  *
  * @param head as it was sealed
- * @param pages those with a hash, in the order of the head
+ * @param pages the pages that have a hash, in the order of the head
  */
 export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8Array {
   const text = new Uint8Array(head.length + pages.reduce((length, page) => length + page.length, 0));
@@ -24,7 +24,7 @@ export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8A
   return text;
 }
 
-/** The bytes of a list that is a text. Of a text whose first line is too long for a head, no more than show that. */
+/** The bytes of a list that is a text. If its first line is too long for a head, only enough bytes to show that. */
 export function listBytes(text: string): Uint8Array {
   const beginning = text.slice(0, MAX_HEAD_BYTES + 1);
   return toUtf8(beginning.length <= MAX_HEAD_BYTES || beginning.includes('\n') ? text : beginning);
@@ -41,7 +41,7 @@ export function splitHead(bytes: Uint8Array, atMost: number): readonly [head: Ui
  * Cuts the text after a head into pages. Their hashes show whether they are the pages that the head names. A damaged or
  * misplaced line stays where it is, so that it spoils only the page around it.
  *
- * @param prefixes those of the pages with a hash, in the order of the head
+ * @param prefixes the prefixes of the pages that have a hash, in the order of the head
  */
 export function cutPages(rest: Uint8Array, prefixes: readonly string[]): Uint8Array[] {
   const starts = [0];
@@ -51,7 +51,7 @@ export function cutPages(rest: Uint8Array, prefixes: readonly string[]): Uint8Ar
     if (isWithin(rest, line, prefixes[current])) continue;
     const page = pageOf(line);
     const next = pageOf(nextLine(rest, line));
-    if (page <= current || (next !== -1 && next < page)) continue; // a misplaced line, which begins no page
+    if (page <= current || (next !== -1 && next < page)) continue; // a misplaced line does not begin a page
     while (starts.length <= page) starts.push(line);
   }
   return prefixes.map((_, i) => rest.subarray(starts[i] ?? rest.length, starts[i + 1] ?? rest.length));

@@ -14,8 +14,8 @@ import type { Grant, IssuedToken, TakenToken } from './tokens';
 export const MAX_HEAD_BYTES = 4_194_304;
 
 /**
- * A longer head is opened in several turns of the event loop: that of a million devices takes 25 ms. A small one is opened in
- * one turn.
+ * A head that is longer than this is opened in several turns of the event loop: the head for a million devices takes 25 ms. A small
+ * head is opened in one turn.
  */
 const LARGE_BYTES = 65_536;
 
@@ -40,15 +40,15 @@ export interface PageRef {
 export interface ListHead {
   /** Goes up by one at each change. */
   readonly revision: number;
-  /** The ID of the device whose list this is. */
+  /** The ID of the device that has this list. */
   readonly list: string;
   /** The public key that seals it, 33 bytes in base64url. */
   readonly owner: string;
-  /** The device ID of `owner`, if that is not the device whose list it is. It follows from `owner` and is not in the text. */
+  /** The device ID of `owner`, if it is not `list`. It follows from `owner`, and is not in the text. */
   readonly ownerId?: string | undefined;
   /** The IDs of former owners, without `list`, the latest last: at most 16. Requests may name them, too. */
   readonly was?: readonly string[] | undefined;
-  /** The statement with which the former owner named the present one, if its key was still there for that. */
+  /** The statement by which the former owner named the present one, if the former key was still there to sign it. */
   readonly succession?: string | undefined;
   /** Unix seconds. */
   readonly updatedAt: number;
@@ -64,7 +64,7 @@ export interface ListHead {
   readonly targets: readonly (readonly [authority: string, deviceId: string])[];
   /** The IDs of delegations that were revoked here, and the Unix seconds until which to remember them. */
   readonly ended: readonly (readonly [jti: string, until: number])[];
-  /** The newest tombstones, at most 256: a revocation counts before its page is read. */
+  /** The newest tombstones, at most 256: with them, a revocation takes effect before its page is read. */
   readonly recent: readonly Tombstone[];
   /** The parts of the list, sorted. Their prefixes cover each ID exactly once. */
   readonly pages: readonly PageRef[];
@@ -94,7 +94,7 @@ export function emptyHead(list: string): ListHead {
 /** A head whose seal was verified. */
 export interface OpenedHead {
   readonly head: ListHead;
-  /** Which of the owners sealed it: 0, or 1 for the next one. */
+  /** Which of the owners sealed it: 0, or 1 for the next owner. */
   readonly position: number;
   /** The base64url SHA-256 of all bytes before the seal: 43 characters. */
   readonly mark: string;
@@ -117,7 +117,7 @@ const START_BYTES = 64;
 /**
  * Seals a head.
  *
- * @returns the bytes that {@link openHead} takes: one line of JSON
+ * @returns the bytes for {@link openHead}: one line of JSON
  */
 export async function sealHead(head: ListHead, signer: Signer): Promise<Uint8Array> {
   const { revision, list, owner, was, succession, updatedAt, hosts, tokens, grants } = head;
@@ -148,7 +148,7 @@ export async function sealHead(head: ListHead, signer: Signer): Promise<Uint8Arr
  * Opens a head.
  *
  * @param owners the keys that may have sealed it, compressed points of 33 bytes: the owner, and the next one if there is
- *   one. They are trust anchors, never taken from the list itself.
+ *   one. They are trust anchors, and are never taken from the list itself
  * @param list the ID of the device that the list must belong to
  * @throws AllowListIntegrityError if any byte differs from what an owner sealed, or if the form is unknown
  */

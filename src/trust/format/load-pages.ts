@@ -12,10 +12,10 @@ const BATCH = 16;
 export type ReadPages = (hashes: readonly string[]) => Promise<readonly (Uint8Array | null)[]>;
 
 /**
- * Loads the pages of a head. A page that was read before, and is in order, is not read again.
+ * Loads the pages of a head. A valid page that was read before is not read again.
  *
  * @param known pages of another revision
- * @throws what `read` throws. A missing or wrong page does not throw: its content is the error.
+ * @throws what `read` throws. A missing or wrong page does not throw: its content is the error
  */
 export async function loadPages(head: ListHead, known: readonly Page[], read: ReadPages): Promise<Page[]> {
   const byName = new Map<string, Page>();
@@ -38,7 +38,7 @@ export async function loadPages(head: ListHead, known: readonly Page[], read: Re
   );
 }
 
-/** A page is known by its prefix too: with another prefix, the same bytes are another page. */
+/** The name of a page includes its prefix: with another prefix, the same bytes are another page. */
 function nameOf({ prefix, hash }: { readonly prefix: string; readonly hash: string | null }): string {
   return `${prefix} ${hash}`;
 }

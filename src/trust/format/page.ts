@@ -16,7 +16,7 @@ const ID_END = START.length + ID_CHARACTERS;
  * Whether a page is in order: each line begins with an ID within the prefix, and the lines are sorted by it, without
  * duplicates. The rest of a line is checked when it is read.
  *
- * @param prefix the bits that all its IDs begin with
+ * @param prefix the bits with which all IDs of the page begin
  */
 export function isPage(bytes: Uint8Array, prefix: string): boolean {
   if (bytes.length > MAX_PAGE_BYTES) return false;
@@ -95,7 +95,7 @@ export function withLines(bytes: Uint8Array, lines: ReadonlyMap<string, string |
 /**
  * Splits a page in two.
  *
- * @param prefix that of the page; each half has one bit more
+ * @param prefix the prefix of the page; each half has one bit more
  */
 export function splitPage(bytes: Uint8Array, prefix: string): readonly [Uint8Array, Uint8Array] {
   // Base64url does not sort like its bits, so the lines of the two halves are interleaved.

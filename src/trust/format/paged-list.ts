@@ -19,7 +19,7 @@ const MAX_PARSED = 10_000;
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** The bytes of a page that is in order, or the error for requests of its devices. */
+/** The bytes of a valid page, or the error for requests of its devices. */
 export type PageContent =
   | {
       /** The bytes of a valid page. */
@@ -32,7 +32,7 @@ export type PageContent =
 
 /** A page that was loaded. Revisions that name the same page share one object. */
 export interface Page {
-  /** The bits that all its IDs begin with. */
+  /** The bits with which all its IDs begin. */
   readonly prefix: string;
   /** The hash that names it; null for entries that the head holds itself. */
   readonly hash: string | null;
@@ -64,7 +64,7 @@ export class PagedList implements AllowList {
   readonly succession: string | undefined;
   readonly hosts: readonly string[];
   readonly endedDelegations: ReadonlySet<string>;
-  /** Whether all its pages are there and in order. */
+  /** Whether all its pages are there and valid. */
   readonly isWhole: boolean;
   /** Devices to leave out, whatever the pages say. */
   readonly gone: ReadonlySet<string>;
@@ -74,11 +74,11 @@ export class PagedList implements AllowList {
   #hosts: ReadonlyMap<string, readonly string[]> | null = null;
 
   /**
-   * @param head one whose seal was verified
+   * @param head the head, whose seal was verified
    * @param mark identifies the head, see {@link markOf}
-   * @param pages those that the head names, in the same order
+   * @param pages the pages that the head names, in the same order
    * @param parsed shared by the revisions of a list
-   * @param newest a newer head whose pages are not all there yet: what it revokes counts at once
+   * @param newest a newer head, not all of whose pages are there yet: its revocations take effect immediately
    */
   constructor(
     readonly head: ListHead,
@@ -117,11 +117,11 @@ export class PagedList implements AllowList {
   }
 
   /**
-   * A device whose key was replaced: it may call with the rights of the one that replaced it, and no longer than that. It is
-   * not kept, since it is on two pages.
+   * A device whose key was replaced. It may call with the rights of the device that replaced it, and not longer than that one. The
+   * result is not kept, since it comes from two pages.
    */
   #findReplaced(line: DeviceLine): TrustedDevice | undefined {
-    const { scopes: _, keysSince: __, ...own } = toTrusted(line); // those of the device count
+    const { scopes: _, keysSince: __, ...own } = toTrusted(line); // those of the present device apply
     const last = this.#lastOf(line);
     const successor = last && this.find(last.deviceId);
     if (last === undefined || !successor?.roles.includes('controller'))
@@ -138,11 +138,11 @@ export class PagedList implements AllowList {
     };
   }
 
-  /** The device at the end of a chain of replaced ones, and when the first of them ends. */
+  /** The device at the end of a chain of replaced devices, and when the first of them ends. */
   #lastOf(line: DeviceLine): { readonly deviceId: string; readonly retiresAt: number } | undefined {
     let former = line;
     let { retiresAt = 0 } = line;
-    const seen = new Set<string>(); // against a circle
+    const seen = new Set<string>(); // stops at a circle
     while (former.next !== undefined && !seen.has(former.deviceId)) {
       seen.add(former.deviceId);
       const entry = this.entry(former.next);

@@ -70,7 +70,7 @@ function isFormer(value: unknown): value is readonly string[] {
   return isListOf(value, isText) && value.length <= MAX_FORMER_IDS && value.every(isDeviceId);
 }
 
-/** The form alone: the owner sealed it. */
+/** Checks only the form, since the owner sealed the statement. */
 function isSuccession(value: unknown): value is string {
   return isText(value) && value.length <= 1024 && SUCCESSION.test(value);
 }
@@ -130,7 +130,7 @@ function isPair(value: unknown): value is readonly [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
-/** Sorted, without duplicates. */
+/** Whether texts are sorted, without duplicates. */
 function isAscending(texts: readonly string[]): boolean {
   return texts.every((text, i) => i === 0 || (texts[i - 1] as string) < text);
 }

@@ -8,9 +8,9 @@ export interface IssuedToken {
   readonly friendlyName: string;
   /** The authorities under which that machine will be called, in normal form. */
   readonly hosts: readonly string[];
-  /** What this device is to be allowed to do there. Absent: nothing that requires a scope. */
+  /** What this device may do on that machine. Absent: nothing that requires a scope. */
   readonly scopes?: readonly string[];
-  /** 32 bytes in base64url. The machine proves with them that it has the token. */
+  /** 32 bytes in base64url, by which the machine proves that it has the token. */
   readonly secret: string;
   /** Unix seconds. */
   readonly issuedAt: number;
@@ -32,7 +32,9 @@ export interface TakenToken {
   readonly issuer: string;
   /** Unix seconds. */
   readonly takenAt: number;
-  /** For a grant: Unix seconds until which it must not be taken again. Null for a provision token: never again. */
+  /**
+   * For a grant: Unix seconds until which it must not be taken again. Null for a provision token, which must never be taken again.
+   */
   readonly until: number | null;
 }
 

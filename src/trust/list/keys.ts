@@ -9,13 +9,13 @@ export function sharedKey(list: string): string {
   return `list:${list}`;
 }
 
-/** The key of the record of when the devices of a page were last seen. */
+/** The key of the record that says when the devices of a page were last seen. */
 export function lastSeenKey(key: string, prefix: string): string {
   if (key !== ALLOW_LIST_KEY) return `${key}:seen:${prefix}`;
   return prefix === '' ? 'last_seen.txt' : `last_seen.${prefix}.txt`;
 }
 
-/** Whether a file name is that of such a record. */
+/** Whether a file name belongs to such a record. */
 export function isLastSeen(name: string): boolean {
   return /^last_seen\.(?:[01]{1,96}\.)?txt$/.test(name);
 }

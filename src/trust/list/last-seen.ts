@@ -6,13 +6,15 @@ import { bitsOf, findPrefix } from '../format/prefix';
 
 const ATTEMPTS = 10;
 
-/** Enough for twice the devices of a page. A larger record was not written by amesh: it is not read, and is discarded. */
+/**
+ * Enough for twice the devices of a page. amesh never writes a larger record, so it does not read such a record, and replaces it.
+ */
 const MAX_BYTES = 1_048_576;
 
 /** How many records are read at once. */
 const BATCH = 16;
 
-/** Records that have been asked for, by the prefix of their page. */
+/** Records that are being read or were read, by the prefix of their page. */
 type Records = Map<string, Promise<Uint8Array | null>>;
 
 /** A line, and a length that no valid line exceeds. */
@@ -25,7 +27,7 @@ const MAX_SECONDS = 253_370_764_800;
 /**
  * When each device last made an accepted request: a line `am_… <Unix seconds>` for each device, in one record for each page
  * of the list, so that a change writes one page's record. It is not sealed, because servers without the key write it, too.
- * It is shown to people and decides nothing, so a damaged or unreadable record counts as missing.
+ * People read it, and no check uses it, so a damaged or unreadable record is treated as missing.
  */
 export class LastSeenRecord {
   readonly #store: DocumentStore;
@@ -53,8 +55,8 @@ export class LastSeenRecord {
   }
 
   /**
-   * Since when the record of a device's page has been kept: before that, nobody knows whether the device called. Null where
-   * there is no record, or none that says it. Never throws.
+   * Since when the record of a device's page has been kept: before that, nobody knows whether the device called. Null if there is
+   * no record, or it does not say that. Never throws.
    */
   async keptSince(list: PagedList): Promise<(deviceId: string) => number | null> {
     const known: Records = new Map();
@@ -77,7 +79,7 @@ export class LastSeenRecord {
    * @throws what the store throws; Error if other writers were faster in every attempt
    */
   async add(times: ReadonlyMap<string, number>, list: PagedList): Promise<number> {
-    // Such a store limits the number of writes, and an instance that still reads older bytes would overwrite this one.
+    // An eventual store limits the number of writes, and an instance that still reads older bytes would overwrite this record.
     if (this.#store.isEventual) return 0;
     const prefixes = list.head.pages.map(({ prefix }) => prefix);
     const byPage = new Map<string, [string, number][]>();
@@ -109,7 +111,7 @@ export class LastSeenRecord {
     throw new Error('Other writers were faster in every attempt.');
   }
 
-  /** The record of a page; if it has none, that of the page from which it was split. */
+  /** The record of a page; if there is none, the record of the page from which it was split. */
   async #nearest(prefix: string, known: Records = new Map()): Promise<Uint8Array | null> {
     const found = known.get(prefix) ?? this.#store.read(this.#keyOf(prefix), MAX_BYTES + 1);
     known.set(prefix, found);
@@ -141,7 +143,7 @@ function parse(bytes: Uint8Array | null, prefix: string): Map<string, number> {
   return times;
 }
 
-/** The first line of a record that was not lost since: `since <Unix seconds>`. */
+/** Reads the first line of a record: `since <Unix seconds>`, the time since which it was not lost. Null without such a line. */
 function sinceOf(bytes: Uint8Array | null): number | null {
   if (bytes === null || isTooLarge(bytes)) return null;
   const [, seconds] = /^since (\d{1,12})\n/.exec(new TextDecoder().decode(bytes.subarray(0, MAX_LINE))) ?? [];

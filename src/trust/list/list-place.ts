@@ -8,7 +8,7 @@ import type { PagedList } from '../format/paged-list';
 export interface ListPlace {
   /** Its key in the store; default `allow_list.json`. */
   readonly key?: string | undefined;
-  /** Where the newest revision seen is recorded; default the store of the list. */
+  /** Where the newest revision that was seen is recorded; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
   /** The error if there is no list; default one for a folder. */
   readonly absent?: AbsentList | undefined;
@@ -20,15 +20,15 @@ export type AbsentList = Fix & {
   readonly detail: string;
 };
 
-/** Whose lists count, and who seals the next revision. */
+/** Which owners may seal the list, and who seals the next revision. */
 export interface Owners {
   /** The owner, and the next one if there is one: compressed points, 33 bytes. */
   readonly owners: readonly Uint8Array[];
-  /** A list of a lower revision does not count; default 0. */
+  /** A list with a lower revision is refused; default 0. */
   readonly minRevision?: number | undefined;
   /** An owner whose lists count again, although another one had replaced it: 33 bytes in base64url. Default none. */
   readonly returned?: string | undefined;
-  /** One of the owners; absent: the list can only be read. */
+  /** One of the owners. Without it, the list can only be read. */
   readonly signer?: Signer | undefined;
 }
 

@@ -20,7 +20,7 @@ export interface ListSource {
   readonly readPages?: ReadPages | undefined;
   /** Whether `read` may return the old list for a while after a change, and pages may arrive later than their head. */
   readonly isEventual?: boolean | undefined;
-  /** In an eventual store: how long the last list stays valid while pages of a newer one are missing; default 0. */
+  /** In an eventual store: how long the last list stays valid while pages of a newer list are missing; default 0. */
   readonly lagSeconds?: number | undefined;
 }
 
@@ -43,17 +43,17 @@ export interface ListAdvice {
   readonly other: Fix;
   /** Default: as `other`. */
   readonly tooFar?: Fix | undefined;
-  /** Throws if the list is older only because the whole folder was restored while this process ran. */
+  /** Throws a better error if the list is older only because the whole folder was restored while this process ran. */
   readonly assertNotSetBack?: ((opened: OpenedHead, seen: Seen) => Promise<void>) | undefined;
 }
 
 /** A head with its bytes, and whether it is new. */
 export interface FoundHead extends OpenedHead {
-  /** With its seal. */
+  /** The bytes, with the seal. */
   readonly bytes: Uint8Array;
   /** What follows the head in the same text. */
   readonly rest: Uint8Array;
-  /** Whether it is newer than all that was seen here. */
+  /** Whether it is newer than every list that was seen here. */
   readonly isNews: boolean;
 }
 
@@ -67,7 +67,7 @@ export class ListReader {
   /** The head of `#list`; null if its text must be read again. */
   #last: FoundHead | null = null;
   #list: PagedList | null = null;
-  /** When the first head with missing pages appeared; null if the last head has all its pages. */
+  /** Since when heads have had missing pages; null if the last head has all its pages. */
   #lagSinceMs: number | null = null;
 
   constructor(source: ListSource, trust: ListTrust, seen: SeenInMemory, advice: ListAdvice) {
@@ -92,7 +92,7 @@ export class ListReader {
     if (found.isNews) await this.remember(found);
     const list = new PagedList(head, mark, pages, this.#parsed);
     const last = this.#list;
-    // Reads may end in a different order than they began.
+    // Reads may end in another order than they began.
     if (last !== null && this.#isNewer(last.head, head)) return last;
     if (list.isWhole) this.#lagSinceMs = null;
     else if (last?.isWhole && this.#mayLag()) return last.without(head);
@@ -109,7 +109,7 @@ export class ListReader {
     return first === second ? a.revision > b.revision : first > second;
   }
 
-  /** Whether the last list, with the newest revocations, is still valid while pages of a newer one are missing. */
+  /** Whether the last list, with the newest revocations, is still valid while pages of a newer list are missing. */
   #mayLag(): boolean {
     if (!this.#source.isEventual) return false;
     this.#lagSinceMs ??= performance.now();
@@ -124,7 +124,8 @@ export class ListReader {
    */
   async find(known: FoundHead | null = null, answered?: () => void): Promise<FoundHead | null> {
     const { owners, list, minRevision = 0 } = this.#trust;
-    // Read this first: a writer writes the list before it records the revision, so a list older than the record really is old.
+    // This record is read first: a writer writes the list before it records the revision, so a list that is older than the record
+    // really is old.
     const seen = await this.#seen.read(list);
     const all = await this.#source.read();
     answered?.();
@@ -150,7 +151,7 @@ export class ListReader {
       return { ...opened, bytes, rest: beginning, isNews };
     const whole = await this.#source.readWhole(bytes.length + opened.head.pages.length * MAX_PAGE_BYTES);
     const [again, rest] = splitHead(whole ?? new Uint8Array(), MAX_HEAD_BYTES + 1);
-    // The head may have changed in between, and then must be opened first.
+    // If the head has changed in between, it must be opened first.
     return equalBytes(again, bytes) ? { ...opened, bytes, rest, isNews } : this.find();
   }
 
@@ -183,7 +184,7 @@ export class ListReader {
     if (list.isWhole) return list;
     const pages = await loadPages(list.head, list.pages, this.#source.readPages ?? readNone);
     if (pages.every((page, i) => isSameContent(page, list.pages[i] as Page))) return list;
-    if (this.#list !== null && this.#list !== list) return this.#list; // another read was quicker
+    if (this.#list !== null && this.#list !== list) return this.#list; // another read was faster
     this.#list = new PagedList(list.head, list.mark, pages, this.#parsed);
     if (this.#list.isWhole) this.#lagSinceMs = null;
     return this.#list;

@@ -21,7 +21,10 @@ const ATTEMPTS = 100;
 
 const NOTHING: ReplacedList = { after: 0, bytes: null };
 
-/** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
+/**
+ * The allow list in its store. Opening it checks the owner's key, and that it is not older than a list that was seen. Changes are
+ * made by compare-and-swap.
+ */
 export class ListStore {
   /** When its devices were last seen. It is stored next to the list, not in it. */
   readonly lastSeen: LastSeenRecord;
@@ -35,7 +38,7 @@ export class ListStore {
 
   /**
    * @param owner the keys that may have sealed the list, and which of them seals the next revision
-   * @param list the ID of the device whose list it is
+   * @param list the ID of the device that has this list
    */
   constructor(store: DocumentStore, owner: Owner, list: string, place: ListPlace = {}) {
     this.#store = store;
@@ -48,7 +51,8 @@ export class ListStore {
     this.lastSeen = new LastSeenRecord(store, (prefix) => lastSeenKey(this.#key, prefix));
     const seen = new SeenRevisions(place.seen ?? store, owners, returned);
     this.#seen = seen;
-    // If a folder is restored, both go back together. In a store a list can go back alone, and a restart must not accept it.
+    // If a folder is restored, the list and the record go back together. In a store, a list can go back alone, and a restart must
+    // not accept that.
     const isStoredWithSeen = place.seen === undefined;
     this.#reader = new ListReader(
       {
@@ -86,7 +90,7 @@ export class ListStore {
     return this.#reader.read(answered);
   }
 
-  /** Reads the head alone. Throws like {@link read}. */
+  /** Reads only the head. Throws like {@link read}. */
   async readHead(): Promise<ListHead> {
     const found = (await this.#reader.find()) as FoundHead; // null only if a known head was given
     if (found.isNews) await this.#reader.remember(found);
@@ -102,7 +106,7 @@ export class ListStore {
     for (;;) {
       const { bytes, mark } = (await this.#reader.find()) as FoundHead;
       const list = await this.#reader.read();
-      if (list.mark !== mark) continue; // changed in between
+      if (list.mark !== mark) continue; // the list has changed in between
       const pages = list.pages.flatMap(({ hash, content }) => {
         if ('error' in content) throw content.error;
         return hash === null ? [] : [[hash, content.bytes] as const];
@@ -147,8 +151,8 @@ export class ListStore {
   }
 
   /**
-   * Makes the next owner the one who seals the list, also where nothing else changes. The first list of the next owner
-   * shuts out every list of the former one. It does nothing if that was done before.
+   * Has the next owner seal the list, even if nothing else changes. From the first list of the next owner on, every list of the
+   * former owner is refused. It does nothing if the next owner has sealed the list before.
    *
    * @throws as {@link update}
    */
@@ -171,10 +175,10 @@ export class ListStore {
         if (!draft.isChanged && !isTakeOver) return { head: found.head, result, isChanged: false };
         const next = await this.#write(joinList(found.bytes, [found.rest]), draft, found);
         if (next !== null) {
-          unseen = null; // a later revision is remembered
+          unseen = null; // the write has recorded a later revision
           return { head: next, result, isChanged: true };
         }
-        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // so that the same writers do not collide again
+        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // a random pause, so that the same writers do not collide again
       }
       throw new AmeshError(STORAGE_CODES.store_conflict);
     } finally {
@@ -183,7 +187,7 @@ export class ListStore {
   }
 
   /**
-   * The result that a change would have. Nothing is written.
+   * Returns the result that a change would have, and writes nothing.
    *
    * @throws what {@link update} throws before it writes
    */
@@ -193,13 +197,16 @@ export class ListStore {
     return change(this.#draft(found));
   }
 
-  /** Whether the list is sealed by the next owner, by a key of this device, or has yet to be taken over by it. */
+  /**
+   * Who seals the list: a key of this device (`us`), the former owner, from whom this device has yet to take it over, or the next
+   * owner.
+   */
   async sealedBy(): Promise<'us' | 'former' | 'next'> {
     const { position } = (await this.#reader.find()) as FoundHead;
     return position === this.#position ? 'us' : position < this.#position ? 'former' : 'next';
   }
 
-  /** Which of the owners this device is; -1 for none. */
+  /** The position of this device among the owners; -1 if it is none of them. */
   get #position(): number {
     const own = this.#signer && toBase64Url(this.#signer.publicKey);
     return this.#owners.findIndex((owner) => toBase64Url(owner) === own);
@@ -264,7 +271,7 @@ export class ListStore {
     const head = { ...unsigned, owner: toBase64Url(signer.publicKey) };
     const bytes = await sealHead(head, signer);
     if (bytes.length > MAX_HEAD_BYTES) throw new AmeshError(TRUST_CODES.list_full);
-    // An exported list has its pages after its head. They move to where other lists have them.
+    // An exported list has its pages after its head. They move to the place where other lists have them.
     const exported = found === null ? new Map() : await this.#reader.pagesBehind(found);
     const write = exported.size === 0 ? changed : new Map([...exported, ...changed]);
     if (!(await this.#store.swap(this.#key, expected, bytes, { write, remove }))) return null;
@@ -273,7 +280,7 @@ export class ListStore {
   }
 }
 
-/** A folder that was restored as a whole looks in order, except to a process that has seen a later revision. */
+/** If a whole folder was restored, only a process that has seen a later revision notices that. */
 async function assertNotSetBack(
   seen: SeenRevisions,
   { head, mark }: OpenedHead,

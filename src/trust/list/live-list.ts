@@ -1,18 +1,18 @@
 import type { MaybePromise } from '../../core/crypto/provider';
 import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 
-/** How long an answer is used before the store's stamp is checked again. A revocation takes effect within a second. */
+/** How long a list, or a failure, is used before the store's stamp is checked again. A revocation takes effect within a second. */
 const CHECK_EVERY_MS = 250;
 
-/** A list that may lack pages. They are looked for again even if the stamp of the store has not changed. */
+/** A list that may lack pages. They are read again even if the stamp of the store has not changed. */
 type LoadedList = AllowList & {
-  /** Whether all its pages are there and in order; default true. */
+  /** Whether all its pages are there and valid; default true. */
   readonly isWhole?: boolean;
 };
 
 /**
- * The allow list in memory, read again when its store changes. A failure is cached for as long as a list, so that a burst
- * of requests does not cause a burst of reads. After a repair the server continues without a restart.
+ * The allow list in memory, read again when its store changes. A failure is kept for as long as a list is, so that a burst of
+ * requests does not cause a burst of reads. After a repair the server continues without a restart.
  */
 export class LiveList implements AllowListSource {
   #list: LoadedList | null = null;
@@ -33,11 +33,11 @@ export class LiveList implements AllowListSource {
   /** @throws what `load` throws */
   current(): MaybePromise<AllowList> {
     if (this.#loading !== null) return this.#loading;
-    // Not the wall clock: setting it back would stop the checks.
+    // This does not use the wall clock: setting that back would stop the checks.
     const isRecent = performance.now() - this.#checkedAt < CHECK_EVERY_MS;
     if (isRecent && this.#failure !== null) throw this.#failure.error;
     if (isRecent && this.#list !== null) return this.#list;
-    // Taken before the read: the next check then finds a change that happens during the read.
+    // The stamp is taken before the read, so that the next check finds a change that happens during the read.
     const stamp = this.stamp();
     this.#checkedAt = performance.now();
     const isSame = this.#list !== null && stamp === this.#stamp;
@@ -61,7 +61,7 @@ export class LiveList implements AllowListSource {
         },
         (error) => {
           this.#failure = { error };
-          this.#checkedAt = performance.now(); // failing to open a key is slow, too
+          this.#checkedAt = performance.now(); // set again, since failing to open a key can be slow
           throw error;
         },
       )

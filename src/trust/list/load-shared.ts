@@ -7,9 +7,9 @@ import type { SharedListOptions } from './shared-list';
 const CONFIRM_EVERY_MS = 10_000;
 
 /**
- * Reads the list. If its key was rotated just before, the list is opened again.
+ * Reads the list. If its owner has just rotated its key, the list is opened again.
  *
- * @param trust opens its store, with the keys that count now
+ * @param trust opens its store, with the keys that count at that moment
  */
 export async function readCurrent(trust: () => Promise<ListStore>): Promise<PagedList> {
   return (await readWith(trust)).list;
@@ -36,9 +36,9 @@ export function toLoader(trust: () => Promise<ListStore>): SharedListOptions['lo
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let isOpen = false;
   return async (silence) => {
-    if (!isOpen) await trust(); // unlocks the key once, which is slow
+    if (!isOpen) await trust(); // this unlocks the key once, which is slow
     isOpen = true;
-    silence.begin(); // counts local files, too: a disk can hang, and so can all threads that read it
+    silence.begin(); // local files are timed, too: a disk can hang, and so can all threads that read it
     const { store, list } = await readWith(trust, () => silence.end());
     const isSame = list === known;
     known = list;

@@ -2,10 +2,10 @@ import { toBase64Url } from '../../core/encoding';
 import type { OpenedHead } from '../format/head';
 import type { Seen } from './seen-in-memory';
 
-/** How far a list may be ahead of the one seen. Somebody who has the key for a moment must not use up all revisions. */
+/** How far a list may be ahead of the list that was seen. Somebody who has the key for a moment must not use up all revisions. */
 export const MAX_JUMP = 2 ** 20;
 
-/** How a stored list compares with the newest one seen. */
+/** How a stored list compares with the newest list that was seen. */
 export type Order = 'newer' | 'same' | 'older' | 'other' | 'too-far';
 
 /**
@@ -22,9 +22,9 @@ export function compareWithSeen(
   returned?: string,
 ): Order {
   if (seen === null) return 'newer';
-  // Whatever is configured now: swapping two keys must not bring a former owner back.
+  // This does not depend on the configuration: swapping two keys there must not bring a former owner back.
   if (head.owner !== returned && seen.former?.includes(head.owner)) return 'older';
-  // An owner that is no longer configured comes before those that are.
+  // An owner that is no longer configured comes before all others.
   const seenPosition = owners.findIndex((owner) => toBase64Url(owner) === seen.owner);
   if (position !== seenPosition) return position > seenPosition ? 'newer' : 'older';
   if (head.revision < seen.revision) return 'older';

@@ -5,7 +5,7 @@ import { groupHosts, type PagedList } from '../format/paged-list';
 
 /** A part of a list that cannot be read, and why. */
 export interface MissingPart {
-  /** The page, by its hash; or the device, by its ID, whose entry alone is not understood. */
+  /** The hash of a page; or the ID of a device, if only its entry is not understood. */
   readonly name: string;
   /** Why it cannot be read. */
   readonly error: AmeshError;

@@ -25,28 +25,28 @@ const ADVICE: ListAdvice = {
 };
 
 export interface SealedListOptions {
-  /** The bytes of the head, or of a whole list, or null where there are none; asked again while the list is in use. */
+  /** Returns the bytes of the head or of a whole list; null if there are none. Called again and again while the list is in use. */
   readonly read: () => Promise<Uint8Array | null>;
-  /** Gives the pages of a list that is not whole; absent where it has to be. */
+  /** Returns the pages by their hashes. Absent if `read` has to return the whole list. */
   readonly readPages?: ReadPages | undefined;
-  /** The key that has to have sealed them, and the next one where there is one: compressed points, 33 bytes. */
+  /** The key that must have sealed the list, and the next one if there is one: compressed points, 33 bytes. */
   readonly owners: readonly Uint8Array[];
-  /** A list of a lower revision does not count; default 0. */
+  /** A list with a lower revision is refused; default 0. */
   readonly minRevision?: number | undefined;
-  /** The deviceId for which the list has to be; default: the first owner's own. */
+  /** The deviceId of the device that the list must belong to; default: that of the first owner. */
   readonly list?: string | undefined;
-  /** How long the last list stays valid while it cannot be read. Seconds; `Infinity` for a list that never changes. */
+  /** How long the last list stays valid while the list cannot be read. Seconds; `Infinity` for a list that never changes. */
   readonly maxStaleSeconds: number;
   /** A monotonic clock in milliseconds; default `performance.now`. */
   readonly now?: (() => number) | undefined;
 }
 
 /**
- * An allow list that another machine seals and copies to this one, possibly late. It is read about six times within
- * `maxStaleSeconds`. A revision older than one seen counts as a failed read.
+ * An allow list that another machine seals and copies to this one, possibly with a delay. It is read about six times within
+ * `maxStaleSeconds`. A revision that is older than one that was seen counts as a failed read.
  *
- * Requests share no promise: a Worker cancels the work that a request started when that request ends. So a read counts
- * only when it is complete: strangers who start reads and disconnect cannot suppress a revocation.
+ * Requests share no promise: when a request ends, a Worker cancels the work that it started. So a read counts only when it is
+ * complete, and strangers who start reads and disconnect cannot suppress a revocation.
  */
 export class SealedList implements AllowListSource {
   readonly #options: SealedListOptions;

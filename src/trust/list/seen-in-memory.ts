@@ -8,13 +8,13 @@ export interface Seen {
   readonly owner: string;
   /** The base64url SHA-256 of its head before the seal, 43 characters. */
   readonly mark: string;
-  /** The owners before that one, as `owner`: their lists do not count any more, whatever is set here later. */
+  /** The former owners, in the form of `owner`: their lists no longer count, whatever is configured later. */
   readonly former?: readonly string[] | undefined;
-  /** The first of the last resets. Only a folder in which a list is reset knows it. */
+  /** The first of the recent resets. Only the folder in which a list was reset records it. */
   readonly reset?: PastReset | undefined;
 }
 
-/** When a list was reset, and from which revision on. */
+/** When a list was reset, and which revision it had before. */
 export interface PastReset {
   /** The highest revision that was known before; 0 for none. */
   readonly from: number;
@@ -37,7 +37,7 @@ export class SeenInMemory {
   readonly #newest = new Map<string, Seen>();
 
   /**
-   * @param owners the configured owners, in order: lists of a later one are newer
+   * @param owners the configured owners, in order: lists of a later owner are newer
    * @param returned one of them whose lists count again, although another one had replaced it
    */
   constructor(owners: readonly Uint8Array[] = [], returned?: string) {
@@ -69,9 +69,9 @@ export class SeenInMemory {
   }
 
   /**
-   * The owners that the list of another owner shuts out.
+   * The owners whose lists are refused after a list of this owner.
    *
-   * @param owner whose list it is
+   * @param owner the owner that sealed the list
    * @param seen the newest list before it
    */
   formerOwners(owner: string, seen: Seen | null): readonly string[] {

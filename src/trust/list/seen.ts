@@ -3,10 +3,10 @@ import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 import { type PastReset, type Seen, SeenInMemory } from './seen-in-memory';
 
-/** Its key in the store of the list. */
+/** The key of the record in the store of the list. */
 export const SEEN_KEY = 'seen.json';
 
-/** Remembers nothing. The first reader of a new list remembers its revision. */
+/** A store that remembers nothing: the first reader of a new list records its revision elsewhere. */
 export const NOWHERE: DocumentStore = {
   read: async () => null,
   readPages: async () => [],
@@ -18,7 +18,7 @@ export class SeenRevisions extends SeenInMemory {
   readonly #store: DocumentStore;
 
   /**
-   * @param owners as they are set here: lists of the last one are newer than all others
+   * @param owners the configured owners: lists of the last one are newer than all others
    * @param returned one of them whose lists count again
    */
   constructor(store: DocumentStore, owners: readonly Uint8Array[] = [], returned?: string) {
@@ -28,7 +28,7 @@ export class SeenRevisions extends SeenInMemory {
 
   override async read(list: string): Promise<Seen | null> {
     const stored = (await this.#readAll())[list];
-    // In memory, too: a running process must not forget it when somebody deletes the file.
+    // It is kept in memory, too: a running process must not forget it when somebody deletes the file.
     if (stored !== undefined) this.note(list, stored);
     return this.newest(list);
   }
@@ -75,7 +75,9 @@ export class SeenRevisions extends SeenInMemory {
   }
 }
 
-/** A path that is not a file remembers nothing. It cannot repair itself, so it counts as damaged. */
+/**
+ * Throws for a path that is not a file: nothing can be recorded there, and that does not repair itself, so it counts as damaged.
+ */
 function throwDamaged(error: unknown): never {
   const { cause } = error as { cause?: { code?: unknown } };
   if (cause?.code === 'EISDIR' || cause?.code === 'ENOTFILE') throw damaged();
@@ -117,7 +119,7 @@ function isSeen({ revision, owner, mark, former = [], reset = NEVER }: Seen): bo
   return isRevision(revision) && isText(owner) && isText(mark) && isOrdered && isReset;
 }
 
-/** A number that no list comes to would leave no room for the next one. */
+/** A larger number would leave no room for the next revision, and no list reaches it. */
 function isRevision(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 48;
 }

@@ -5,9 +5,9 @@ import { SERVER_CODES } from '../../core/errors/codes';
 import { startDeadline, waitAtMost } from '../../core/within';
 
 /**
- * How long a request waits if no read has finished when one is overdue, and how long of that the store may be silent.
- * The first list is worth a longer wait: without it every request is refused. Later, the nonce store has to fit into the
- * time of the request as well, with its own 250 ms.
+ * How long a request waits for an overdue read, and for how much of that time the store may be silent. The first list is worth a
+ * longer wait: without it, every request is refused. Later, the time of a request also has to include the 250 ms of the nonce
+ * store.
  */
 const PATIENCE_MS = { first: 2500, next: 250 };
 const SILENCE_MS = { first: 250, next: 75 };
@@ -28,7 +28,7 @@ export interface SharedListOptions {
   /**
    * Reads the list.
    *
-   * @param silence learns when files or the store are asked, and when they have answered
+   * @param silence is told when files or the store are read, and when they have answered
    */
   readonly load: (silence: Silence) => Promise<AllowList>;
   /** Calls `changed` when the list may have changed. */
@@ -38,8 +38,8 @@ export interface SharedListOptions {
 }
 
 /**
- * The allow list from a store that many instances share. It is read when the store reports a change and at intervals;
- * a request reads it only if both have failed to.
+ * The allow list from a store that many instances share. It is read when the store reports a change, and at intervals; a request
+ * reads it only if neither has happened in time.
  *
  * If the store cannot be read, the last list stays valid for `maxStaleSeconds`. If the store has a broken list, requests
  * fail immediately.
@@ -69,7 +69,7 @@ export class SharedList implements AllowListSource {
   current(): MaybePromise<AllowList> {
     this.#start();
     const { pollSeconds } = this.#options;
-    // No timer runs while a machine sleeps, so this also covers the first request after that.
+    // No timer runs while a machine sleeps, so this also covers the first request after a sleep.
     const isDue = performance.now() - this.#attemptedAt > 2000 * pollSeconds;
     if (!isDue) return this.#decide();
     return this.#patiently(this.#read()).then(() => this.#decide());
@@ -102,7 +102,7 @@ export class SharedList implements AllowListSource {
     );
   }
 
-  /** One read at a time. A request for another one queues it, since it may find a newer list. */
+  /** One read at a time. During a read, a further call queues another one, which may find a newer list. */
   #read(): Promise<void> {
     if (this.#reading !== null) {
       this.#readAgain = true;

@@ -4,14 +4,14 @@ import type { ListDraft } from '../format/draft';
 import { MAX_PROVING_KEYS } from '../format/entry';
 
 /**
- * Notes that a target has moved to another key. Answers of the former one count for 30 days more, since several instances move
+ * Notes that a target has moved to another key. Answers with the former key count for 30 days more, since several instances move
  * one by one. If the statement says nothing new, or is not about the present key of the target, the draft stays unchanged.
  *
- * A target may go back to a former key, which takes a statement that was made after this device has left that key. Otherwise
- * somebody with a key that was taken back could repeat the statement which led to it.
+ * A target may go back to a former key. That needs a statement that was made after this device had left that key. Otherwise
+ * somebody with a key that was taken back could repeat the statement that named it.
  *
  * @param targetId the ID of the target in the list, whatever its key is now
- * @param rotation what an answer said that its next key has proven
+ * @param rotation the statement in an answer that the next key has signed
  * @returns whether the target has moved
  */
 export async function followMove(

@@ -3,11 +3,11 @@ import { MAX_FORMER_IDS } from '../format/entry';
 import type { ListHead } from '../format/head';
 
 /**
- * Prepares a list for another owner: requests may still name the ID of the former one.
+ * Prepares a list for another owner: requests may still name the ID of the former owner.
  *
  * @param former the last head that the former owner sealed
- * @param succession the statement with which the former owner named the next one; default: none, so callers that ask for
- *   proofs cannot know the next one
+ * @param succession the statement by which the former owner named the next one; default: none, so callers that ask for proofs
+ *   cannot follow
  */
 export function moveOwner(
   draft: ListDraft,

@@ -17,12 +17,12 @@ export interface WhyNot {
 }
 
 /**
- * What the list says about a request of a device whose signature is right, by the same code as in a verifier.
+ * Why the list refuses a request of a device whose signature is right. A verifier runs the same code.
  *
- * @param required the scopes that the request needs; none for a request that needs none
+ * @param required the scopes that the request needs; may be empty
  * @param nowMs Unix milliseconds
  * @returns null if it may pass
- * @throws AmeshError if the page of the device is not there or is not understood
+ * @throws AmeshError if the page of the device is missing or is not understood
  */
 export function whyNot(
   list: AllowList,

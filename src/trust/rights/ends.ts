@@ -6,9 +6,9 @@ const DAY_SECONDS = 86_400;
 /** How many days before an end amesh warns. */
 export const WARNING_DAYS = Object.freeze([14, 7, 1] as const);
 
-/** When a device ends, unless a person moves that. */
+/** When a device ends, unless a person changes that. */
 export interface Ending {
-  /** The trust in the device, or its lease for good. */
+  /** `device`: the trust in the device ends. `lease`: its lease ends for good. */
   readonly kind: 'device' | 'lease';
   /** The ID of the device. */
   readonly id: string;
@@ -16,11 +16,11 @@ export interface Ending {
   readonly name: string;
   /** Unix seconds. */
   readonly endsAt: number;
-  /** For how long it was meant to last, in seconds; infinite where that is not known. */
+  /** How long it was meant to last, in seconds; `Infinity` if that is not known. */
   readonly lifeSeconds: number;
 }
 
-/** When a device may no longer call, whatever it does until then; null if that has no end, or it may not call anyway. */
+/** When a device may no longer call, whatever it does until then; null if there is no such end, or it may not call anyway. */
 export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'>): Ending | null {
   const { deviceId: id, friendlyName: name, roles, addedAt, expiresAt, lease } = device;
   if (!roles.includes('controller')) return null;
@@ -35,7 +35,7 @@ export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'
 }
 
 /**
- * Which warning is due. What was meant to last a day gets none a week before its end.
+ * Which warning is due. A device that was meant to last a day gets none for a week before its end.
  *
  * @param sinceSeconds the last time at which warnings were given; default never
  * @returns 14, 7 or 1 day; null if none is due, or it has ended

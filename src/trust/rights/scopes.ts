@@ -2,7 +2,7 @@ import { covers, isScopePattern } from '../../core/devices/scopes';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { TRUST_CODES } from '../errors/codes';
 
-/** The most scopes of one device, grant or token. They keep a line of the list below about 5 KiB. */
+/** The most scopes of one device, grant or token. So a line of the list has at most about 5 KiB. */
 export const MAX_SCOPES = 64;
 
 /**
@@ -28,7 +28,7 @@ export function toScopes(given: readonly string[]): readonly string[] {
   return scopes;
 }
 
-/** The member of an entry. Without scopes, an entry has no such member. */
+/** The member `scopes` of an entry; without scopes, an entry has no such member. */
 export function scopesMember(scopes: readonly string[]): { readonly scopes?: readonly string[] } {
   return scopes.length === 0 ? {} : { scopes };
 }

@@ -2,10 +2,10 @@ import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
 import { type DeviceEntry, isNextOf } from '../format/entry';
 
 /**
- * The ID of a device in the list now, if its key was rotated. It reads the whole list if a former entry is left
- * of which the next one is gone.
+ * The ID that a device has now, if its key was rotated. It reads the whole list if the next entry is gone, and a former one is
+ * still there.
  *
- * @param id any ID of the device, as long as the list has an entry of that ID
+ * @param id any ID of the device for which the list still has an entry
  * @returns the same ID if the list does not have it, or if nothing has replaced it
  */
 export async function currentOf(draft: ListDraft, id: string): Promise<string> {
@@ -21,13 +21,13 @@ export async function currentOf(draft: ListDraft, id: string): Promise<string> {
 }
 
 /**
- * All IDs of a device: those that it had before its key was rotated, the one that it has, and those of its successors, also of
- * one that is pending. It reads the whole list if the list has no entry of that ID.
+ * All IDs of a device: those that it had before its key was rotated, its present one, and those of its successors, even of a
+ * pending one. It reads the whole list if that has no entry for the ID.
  *
  * @returns none if the list does not have the device
  */
 export async function chainOf(draft: ListDraft, id: string): Promise<string[]> {
-  const isThere = (await draft.find(id)) !== undefined; // perhaps as one that was revoked
+  const isThere = (await draft.find(id)) !== undefined; // perhaps as a tombstone
   let entry = isThere ? await draft.device(id) : await successorOf(draft, id);
   const seen = new Set<string>();
   const ids = new Set<string>();
@@ -39,7 +39,9 @@ export async function chainOf(draft: ListDraft, id: string): Promise<string[]> {
   return [...ids];
 }
 
-/** What follows an entry. The entries of former keys leave the list page by page, so the next one may be gone before it. */
+/**
+ * The entry that follows another one. The entries of former keys leave the list page by page, so the next entry may be gone first.
+ */
 async function nextOf(draft: ListDraft, entry: DeviceEntry): Promise<DeviceEntry | undefined> {
   const found = await nextEntryOf(draft, entry);
   return found === undefined && entry.retiresAt !== undefined ? successorOf(draft, entry.deviceId) : found;
@@ -62,7 +64,7 @@ async function successorOf(draft: ListDraft, id: string): Promise<DeviceEntry | 
   return pending;
 }
 
-/** Replaces the entries of devices with tombstones, also where a former entry has left the list. */
+/** Replaces the entries of devices with tombstones. IDs whose entry has left the list get one, too. */
 export async function buryAll(draft: ListDraft, ids: readonly string[], nowSeconds: number): Promise<void> {
   for (const deviceId of ids)
     if ((await draft.tombstone(deviceId)) === undefined)

@@ -8,7 +8,9 @@ export type Conflict = Tombstone & {
   readonly conflict: string;
 };
 
-/** The devices that were revoked in the last 30 days because their keys have named two next keys, as far as the list can be read. */
+/**
+ * The devices in the readable part of the list that were revoked in the last 30 days because their keys had named two next keys.
+ */
 export function conflictsOf(list: PagedList): readonly Conflict[] {
   return list.pages.flatMap(({ content }) => {
     if ('error' in content) return [];

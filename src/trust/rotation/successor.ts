@@ -6,22 +6,22 @@ import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
 import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 
-/** Whether a machine takes the next key of a caller: once an administrator accepts it, by itself, or not at all. */
+/** Whether a machine accepts the next key of a caller: after an administrator has accepted it, automatically, or never. */
 export type AcceptRotation = 'admin' | 'auto' | false;
 
-/** What became of a successor. `revoked`: the key named two of them, so neither it nor they may call any more. */
+/** What became of a successor. `revoked`: the key named two successors, so neither it nor they may call any more. */
 export type Proposed = 'waiting' | 'accepted' | 'refused' | 'revoked';
 
-/** How long a list says that a device was revoked because its key has named two next keys: 30 days. */
+/** How long a list says that a device was revoked because its key had named two next keys: 30 days. */
 const CONFLICT_SECONDS = ROTATION_LIMITS.lifeSeconds;
 
-/** How long a key stays refused: until no statement that names it counts any more. Its device still announces it. */
+/** How long a key stays refused: until no statement that names it counts any more. Until then, its device may still announce it. */
 const REFUSED_SECONDS = ROTATION_LIMITS.lifeSeconds + ROTATION_LIMITS.aheadSeconds;
 
 /** How to judge a rotation. */
 export interface RotationPolicy {
   readonly accept: AcceptRotation;
-  /** Whether a key is known as a working key: what it signs must keep one meaning. */
+  /** Whether a key is known as a working key. Such a key is refused, so that what it signs keeps one meaning. */
   readonly isWorkingKey: (deviceId: string) => boolean;
   readonly nowSeconds: number;
 }
@@ -29,7 +29,7 @@ export interface RotationPolicy {
 /**
  * Records the next key of a caller. The same statement changes nothing a second time.
  *
- * @param rotation a statement whose signatures are right, about a request that the former key signed
+ * @param rotation a statement whose signatures are right, in a request that the former key signed
  */
 export async function proposeSuccessor(
   draft: ListDraft,
@@ -43,12 +43,12 @@ export async function proposeSuccessor(
   const known = await nextEntryOf(draft, former);
   if (known === undefined) {
     if (!former.roles.includes('controller') || isOver(former, nowSeconds)) return 'refused';
-    if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // like all that it signed before its keys were cut
+    if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // its keys were cut off later
     if (isOwn(draft, nextId, nextKey) || isWorkingKey(nextId)) return 'refused';
-    if ((await draft.find(nextId)) !== undefined) return 'refused'; // listed, or revoked
+    if ((await draft.find(nextId)) !== undefined) return 'refused'; // it is in the list, or was revoked
     await addPending(draft, former, rotation, nowSeconds);
   } else if (former.next !== nextId) {
-    // Of two machines with the same key, one is a thief's, and nobody here can tell which.
+    // Two machines have the same key. One of them belongs to a thief, and nobody here can tell which.
     const chain = await chainOf(draft, formerId);
     const { friendlyName: conflict } = (await draft.device(await currentOf(draft, formerId))) ?? former;
     await draft.bury({
@@ -95,7 +95,7 @@ export interface PendingRotation {
 /**
  * The successor of a device that waits for an administrator.
  *
- * @param id any ID of the device, or that of the successor
+ * @param id any ID of the device, or the ID of the successor
  */
 export async function pendingOf(draft: ListDraft, id: string): Promise<PendingRotation | undefined> {
   const known = await draft.device(id);
@@ -107,9 +107,10 @@ export async function pendingOf(draft: ListDraft, id: string): Promise<PendingRo
 }
 
 /**
- * Lets a pending successor replace a device: it gets its name, rights, end and lease. The former key counts for 30 days more.
+ * Lets a pending successor replace a device: the successor gets the device's name, rights, end and lease. The former key counts for
+ * 30 days more.
  *
- * @param id any ID of the device, or that of the successor
+ * @param id any ID of the device, or the ID of the successor
  * @returns the successor
  * @throws AmeshError `no_rotation` if no successor is pending
  */
@@ -144,7 +145,7 @@ export async function acceptSuccessor(
 /**
  * Refuses a pending successor for good.
  *
- * @param id any ID of the device, or that of the successor
+ * @param id any ID of the device, or the ID of the successor
  * @returns the device, as it stays
  * @throws AmeshError `no_rotation` if no successor is pending
  */
@@ -162,8 +163,8 @@ export async function refuseSuccessor(
 }
 
 /**
- * Takes back a successor, on the word of the key that it replaces: also one that was accepted, and then with all that followed
- * it. The device has its rights again, as they are now.
+ * Takes back a successor, because the key that it replaces says so. It may have been accepted already; then all keys that followed
+ * it go, too. The device gets the rights back, as they are now.
  *
  * @returns whether there was such a successor
  */
@@ -204,8 +205,9 @@ export async function withdrawSuccessor(
 }
 
 /**
- * Takes back a statement of both keys. If the successor is not in the list, it is remembered like one that was revoked: the request with
- * the statement may still be on its way. Both keys have signed it, so nobody keeps a key that is not theirs out of the list.
+ * Takes back a statement of both keys. If the successor is not in the list, it is remembered as if it had been revoked: the request
+ * with the statement may still arrive. Both keys have signed the statement, so nobody can keep another person's key out of the list
+ * by that.
  *
  * @returns whether there was such a successor
  */
@@ -220,8 +222,8 @@ export async function withdrawStatement(
 }
 
 /**
- * Ends the time in which both keys count, on the word of the former one: 25 hours from now, so that its owner can still take
- * back a successor that a thief has set.
+ * Ends the time in which both keys count, because the former key says so. It ends 25 hours from now, so that the owner can still
+ * take back a successor that a thief has named.
  *
  * @returns whether there was such an accepted successor
  */
@@ -248,7 +250,7 @@ function noRotation(id: string): AmeshError {
   return new AmeshError(TRUST_CODES.no_rotation, `No next key of ${id} is waiting.`);
 }
 
-/** The IDs that a successor had: the first one stays for good, since programs may know the device by it. */
+/** The former IDs of a successor: the first one always stays, since programs may know the device by it. */
 function formerIdsOf({ was = [], deviceId }: DeviceEntry): readonly string[] {
   const ids = [...was, deviceId];
   return ids.length <= MAX_FORMER_IDS ? ids : [ids[0] as string, ...ids.slice(1 - MAX_FORMER_IDS)];
