@@ -73,11 +73,10 @@ export function readAndPutBack(
       if (!isListening) listen();
       request.on('readable', onReadable);
     }
-    // Without a listener, an error of any other stream would end the process. Node ignores an error of a connection if nobody
-    // listens.
+    // Without a listener, an error of another stream would end the process. Node ignores one of a connection.
     if (isHttp2(request) || !isFromParser(request)) listen();
-    // This waits until the parser has finished the current packet. Adding a listener schedules a read for the next tick; if the end
-    // of an empty body came in between, that read would end the stream.
+    // After the parser has finished the packet. Adding a listener schedules a read for the next tick: if the end of an empty body
+    // came in between, that read would end the stream.
     process.nextTick(start);
   });
 }
