@@ -6,15 +6,15 @@ import type { Env } from '../process/home';
 export interface KeyContext {
   /** The folder of this machine's identity, as an absolute path. */
   readonly dir: string;
-  /** The environment, with AUTH_MESH_PASSPHRASE and the like. */
+  /** The environment, with variables such as AUTH_MESH_PASSPHRASE. */
   readonly env: Env;
   /** For creating a key: whether damaged files may be replaced, like the identity itself. Default false. */
   readonly isForced?: boolean | undefined;
   /** For creating a key outside amesh: its public key, a compressed point of 33 bytes. */
   readonly publicKey?: Uint8Array | undefined;
-  /** For choosing a key that is there: its fingerprint (`SHA256:…`) or its comment. Default: the only one. */
+  /** For choosing an existing key: its fingerprint (`SHA256:…`) or its comment. Default: the only key. */
   readonly agentKey?: string | undefined;
-  /** For choosing a key that is there: the socket of its agent, an absolute path. Default: that of the session. */
+  /** For choosing an existing key: the socket of its agent, an absolute path. Default: the agent of the session. */
   readonly agentSocket?: string | undefined;
   /** Ends the wait for an agent. A backend that waits for nobody ignores it. */
   readonly signal?: AbortSignal | undefined;
@@ -27,16 +27,16 @@ export interface KeyBackend {
   /** The name in `identity.json`, and for `amesh init --backend`. */
   readonly id: string;
   /**
-   * Whether the private key stays outside this process, where each signature takes long. Requests are then signed by a
-   * working key, about which this key signs a statement once an hour.
+   * Whether the private key stays outside this process, where each signature takes a long time. Then a working key signs the
+   * requests, and this key signs a statement about that once an hour.
    */
   readonly isOutsideProcess: boolean;
-  /** Whether a signature may wait for a person, who touches or confirms something. Such a key signs only what is needed. */
+  /** Whether a signature may wait for a person, who touches or confirms something. Such a key signs only what it has to. */
   readonly mayAskPerson: boolean;
   /**
    * Describes in a few sentences where a key is stored, what opens it, and who could copy it.
    *
-   * @param ref the key; default: one that would be created now
+   * @param ref the key; default: the key that would be created now
    * @throws AmeshError `passphrase_required`, `identity_unreadable` if it cannot tell
    */
   describe(context: KeyContext, ref?: string): Promise<string>;
@@ -55,17 +55,17 @@ export interface KeyBackend {
     reason?: string;
     /** What to do about it; absent if the general fix of `key_backend_unavailable` fits. */
     advice?: Fix;
-    /** What else is to be said of what was found: one sentence. */
+    /** A remark about what was found: one sentence. */
     note?: string;
-    /** Why it is better not chosen here, although it works: one sentence. */
+    /** Why another backend is better here, although this one works: one sentence. */
     warning?: string;
     /** Whether hardware stores the private key and does not reveal it. */
     hardware: boolean;
   }>;
   /**
-   * Creates a key; or chooses one, where another program has made it.
+   * Creates a key, or chooses a key that another program has made.
    *
-   * @returns `ref`, which opens it later and is not secret, and the compressed point, 33 bytes
+   * @returns `ref`, which later opens the key and is not secret, and the public key: a compressed point, 33 bytes
    */
   create(context: KeyContext): Promise<{
     /** Opens the key later; not secret. */

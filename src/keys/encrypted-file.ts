@@ -27,14 +27,17 @@ import {
 import { openEncryptedPem, roundsOf, toEncryptedPem } from './pkcs8';
 import { wipe } from './secrets/secret-bytes';
 
-// A human's passphrase is stretched as OWASP recommends. 256 random bits cannot be guessed anyway.
+// OWASP recommends this number for the passphrase of a person. A generated one has 256 random bits, which nobody can guess.
 const HUMAN_ROUNDS = 600_000;
 export const GENERATED_ROUNDS = 2048;
 
 const files = new KeyFiles('.pem');
 const LINE_FEED = Buffer.from('\n');
 
-/** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored next to it. */
+/**
+ * The private key as an encrypted PKCS#8 file. The user supplies its passphrase, or amesh generates one and stores it next to the
+ * file.
+ */
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
   isOutsideProcess: false,
@@ -97,7 +100,9 @@ async function openKey(ref: string, context: KeyContext): Promise<Signer> {
   }
 }
 
-/** Whether a key was made with a generated passphrase. Other programs write as few rounds, but no such file. */
+/**
+ * Whether a key was made with a generated passphrase. Other programs may also use so few rounds, but they write no file with one.
+ */
 async function hasGenerated(ref: string, context: KeyContext): Promise<boolean> {
   const rounds = roundsOf(await files.read(ref, context));
   if (rounds === null) throw notEncrypted();
@@ -153,7 +158,7 @@ async function usablePassphrase(context: KeyContext): Promise<Passphrase | null>
 
 async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
   const passphrase = newPassphrase();
-  const aside = new ReplacedFiles(dir); // a person may be able to repair it
+  const aside = new ReplacedFiles(dir); // a person may be able to repair the file
   await aside.keep([PASSPHRASE_FILE]);
   await aside.clear(PASSPHRASE_FILE);
   const path = join(dir, PASSPHRASE_FILE);

@@ -8,8 +8,8 @@ import { KEY_CODES } from './errors/codes';
 import { DEADLINE_MS, NOTICE_MS, toPatience, waitFor } from './slow/patience';
 
 /**
- * A private key that amesh cannot open: a program that can use it gives `createAmesh()` a signer. Its reference is the
- * public key. It opens as a signer that refuses to sign, so that what needs no signature works without the key.
+ * A private key that amesh cannot open: a program that can use it gives `createAmesh()` a signer. Its reference is the public key.
+ * It opens as a signer that refuses to sign, so that everything that needs no signature works without the key.
  *
  * @see docs/keys.md
  */
@@ -57,7 +57,7 @@ function pointOf(ref: string): Uint8Array {
 }
 
 /**
- * Refuses what cannot be a signer. Whether the point is on the curve shows at the first signature.
+ * Refuses a value that cannot be a signer. The first signature shows whether the point is on the curve.
  *
  * @throws TypeError
  */
@@ -71,8 +71,8 @@ export function assertSigner(signer: Signer): void {
 }
 
 /**
- * The signer of a program, whose signatures are tested before they are used. A signature that it does not give within 60 s is
- * an error, so that whatever waits for it can go on; after 2 s a line on stderr says what is waited for.
+ * The signer of a program. Its signatures are tested before they are used. If it does not sign within 60 s, that is an error, so
+ * that nobody waits for ever; after 2 s, a line on stderr says what amesh waits for.
  */
 export function externalSigner(
   signer: Signer,
@@ -120,7 +120,7 @@ async function signAndCheck(
   try {
     isRight = await (await key).verify(signature, message);
   } catch {
-    // no point on the curve
+    // not a point on the curve
   }
   if (isRight) return signature;
   throw new AmeshError(

@@ -20,7 +20,7 @@ export class KeyFiles {
   /**
    * The reference of a new key.
    *
-   * @param name at least 12 bytes that no other file is named by: a public key, or chance
+   * @param name at least 12 bytes that name no other file: a public key, or random bytes
    */
   refOf(name: Uint8Array): string {
     return `${FOLDER}/${Buffer.from(name).toString('base64url').slice(0, 16)}${this.ending}`;
@@ -54,7 +54,7 @@ export class KeyFiles {
     await rm(join(dir, ref), { force: true });
   }
 
-  /** identity.json is not sealed, so a path in it must not lead elsewhere. */
+  /** identity.json is not sealed, so a path in it must not lead out of the folder. */
   #assertRef(ref: string): void {
     const isOwn = ref.startsWith(`${FOLDER}/`) && ref.endsWith(this.ending);
     if (isOwn && NAME.test(ref.slice(FOLDER.length + 1, ref.length - this.ending.length))) return;

@@ -16,7 +16,7 @@ import { wipe } from './secrets/secret-bytes';
 const files = new KeyFiles('.keychain.pem');
 
 /**
- * The private key as an encrypted PKCS#8 file, whose passphrase is generated and kept in the keychain of this user: macOS
+ * The private key as an encrypted PKCS#8 file, whose passphrase is generated and stored in the keychain of this user: macOS
  * Keychain, Windows Credential Manager, or the Secret Service of Linux.
  *
  * @see docs/decisions/044-keychain.md
@@ -43,7 +43,7 @@ export const keychain: KeyMethods = Object.freeze({
     const ref = files.refOf(publicKey);
     const { bytes } = newPassphrase();
     const pem = await toEncryptedPem(privateKey, bytes, GENERATED_ROUNDS);
-    await store.write(ref, bytes).finally(() => wipe(bytes)); // first: a key that nothing opens is worth nothing
+    await store.write(ref, bytes).finally(() => wipe(bytes)); // first: without it, the key file is worthless
     try {
       await files.write(ref, pem, context);
     } catch (error) {
@@ -57,7 +57,7 @@ export const keychain: KeyMethods = Object.freeze({
     return openKey(ref, context);
   },
 
-  /** Without its file a passphrase is worth nothing, so a locked keychain does not keep a key from being removed. */
+  /** Without its file a passphrase is worthless, so a key can be removed even if the keychain is locked. */
   async remove(ref: string, context: KeyContext) {
     await files.remove(ref, context);
     await openKeychain()

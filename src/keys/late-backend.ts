@@ -1,9 +1,9 @@
 import type { KeyBackend } from './backend';
 
-/** What is known of a backend without its code. */
+/** What is known about a backend before its code is loaded. */
 type KeyTraits = Pick<KeyBackend, 'id' | 'isOutsideProcess' | 'mayAskPerson'>;
 
-/** What the code of a backend does. */
+/** The methods that the code of a backend has. */
 export type KeyMethods = Omit<KeyBackend, keyof KeyTraits>;
 
 /** Loads the code of a backend. */
@@ -11,7 +11,7 @@ type Load = () => Promise<KeyMethods>;
 
 const loads: Load[] = [];
 
-/** A backend whose code is loaded when it is first used: a process uses one, and each brings modules of its own. */
+/** A backend whose code is loaded when it is first used: a process uses only one, and each needs other modules. */
 export function lateBackend(traits: KeyTraits, load: Load): KeyBackend {
   loads.push(load);
   return Object.freeze({

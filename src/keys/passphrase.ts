@@ -23,7 +23,7 @@ import {
 
 /** A passphrase and its source. */
 export interface Passphrase {
-  /** In UTF-8. Overwrite them with `wipe()` after their use. */
+  /** In UTF-8. Overwrite them with `wipe()` after use. */
   readonly bytes: Uint8Array;
   /** `generated`, which needs no stretching, or how the user supplied it, as shown in messages. */
   readonly source: 'generated' | 'AUTH_MESH_PASSPHRASE' | 'AMESH_PASSPHRASE_FILE' | typeof CREDENTIAL_SOURCE;
@@ -58,7 +58,7 @@ export function suppliedBy({
     assertPassphrase(text);
     return 'AUTH_MESH_PASSPHRASE';
   }
-  // Ignoring an empty variable would generate a passphrase and store it next to the key.
+  // If an empty variable were ignored, a passphrase would be generated and stored next to the key.
   if (text === '') assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
   if (path === '') assertVariable('AMESH_PASSPHRASE_FILE', flawOf(path));
   return null;
@@ -73,7 +73,7 @@ export function assertPassphraseVariables(env: Env): void {
   suppliedBy({ env });
 }
 
-/** Quotes and spaces are valid in a passphrase. But nobody chooses a line end, or only white space. */
+/** Quotation marks and spaces are valid in a passphrase. But nobody chooses a line end, or only white space. */
 function assertPassphrase(text: string): void {
   if (/[\r\n]$|^\s*$/.test(text)) assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
 }
@@ -90,11 +90,11 @@ export async function suppliedPassphrase(context: KeyContext): Promise<Passphras
   return keptPassphrases.take(context) ?? readSupplied(context);
 }
 
-/** Those of keys that were just made, for the next {@link suppliedPassphrase}. */
+/** The passphrases of keys that were just made, for the next {@link suppliedPassphrase}. */
 export const keptPassphrases = new KeptSecrets<Passphrase>();
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
-  // Copied, so that the checked value is the used one.
+  // Copied, so that the value that was checked is the value that is used.
   const { AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY } = context.env;
   const AUTH_MESH_PASSPHRASE = readSecret(context.env, 'AUTH_MESH_PASSPHRASE');
   const env = { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY };
@@ -112,7 +112,7 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
   }
 }
 
-/** The only way on after losing a generated passphrase or a key. */
+/** The only command that helps after a generated passphrase or a key was lost. */
 export const NEW_IDENTITY = ['amesh', 'init', '--name', 'NAME', '--force'];
 
 /** The text before {@link NEW_IDENTITY}. */
@@ -128,7 +128,7 @@ export class DamagedPassphraseError extends AmeshError {
   }
 }
 
-/** The passphrase that `init` generated in the folder, if it did. */
+/** The passphrase that `init` generated in the folder, if there is one. */
 export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
   const path = join(dir, PASSPHRASE_FILE);
   const bytes = await readRegularFile(path).catch((error) => {

@@ -20,13 +20,13 @@ const CREDENTIAL = 'amesh-pin';
 /** The longest PIN: a TPM takes no more bytes than its SHA-256 has. */
 const MAX_BYTES = 32;
 
-/** Those of keys that were just made, for the next {@link suppliedPin}. */
+/** The PINs of keys that were just made, for the next {@link suppliedPin}. */
 export const keptPins = new KeptSecrets<{ readonly bytes: Uint8Array }>();
 
 /**
  * Whether a PIN is supplied in this environment. Nothing is read, since a pipe can be read only once.
  *
- * @throws VariableError for an obviously wrong variable, unless what takes precedence supplies the PIN
+ * @throws VariableError for an obviously wrong variable, unless a source with precedence supplies the PIN
  */
 export function isPinSupplied({ env }: Pick<KeyContext, 'env'>): boolean {
   return sourceOf(env) !== null;

@@ -90,8 +90,8 @@ export function roundsOf(pem: string): number | null {
 /**
  * Opens a key that {@link toEncryptedPem} or openssl wrote.
  *
- * OpenSSL frees what it decrypts without overwriting it, so a later dump of the memory may contain the key once more. In the form
- * of {@link toEncryptedPem} the key is decrypted here.
+ * OpenSSL frees what it decrypts without overwriting it, so a later dump of the memory may contain the key once more. If the key
+ * has the form of {@link toEncryptedPem}, this code decrypts it without leaving a copy.
  *
  * @throws an error of node:crypto if the passphrase is wrong; TypeError for any other text
  */
@@ -104,7 +104,7 @@ export async function openEncryptedPem(pem: string, passphrase: Uint8Array): Pro
   const secret = await derive(passphrase, salt, rounds, 32, 'sha256');
   let der: Uint8Array | undefined;
   try {
-    // Decipher.update() would leave a copy behind, too.
+    // Decipher.update() would also leave a copy behind.
     const key = await subtle.importKey('raw', secret, 'AES-CBC', false, ['decrypt']);
     der = new Uint8Array(await subtle.decrypt({ name: 'AES-CBC', iv }, key, encrypted));
     return createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });

@@ -44,7 +44,7 @@ export const secureEnclave: KeyMethods = Object.freeze({
   },
 
   async create(context: KeyContext) {
-    const ref = files.refOf(randomBytes(12)); // the helper has to be there before the key is
+    const ref = files.refOf(randomBytes(12)); // random: the helper needs its name before there is a key
     const path = helperOf(ref, context);
     try {
       const helper = await compileHelper(path, context);
@@ -120,9 +120,9 @@ async function openIn(helper: Helper, key: KeyFile, patience: Patience): Promise
 }
 
 /**
- * Starts the helper for what has to be signed now; nothing runs between signatures.
+ * Starts the helper for the messages that have to be signed now. Nothing runs between signatures.
  *
- * @param hash of the helper that `init` compiled
+ * @param hash the SHA-256 of the helper that `init` compiled
  */
 async function withHelper<T>(path: string, hash: string, use: (helper: Helper) => Promise<T>): Promise<T> {
   const found = await hashOf(path);

@@ -17,7 +17,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
 
 /**
  * A private key that an SSH agent holds: ssh-agent itself, or a program that speaks its protocol (RFC 9987) for a Secure
- * Enclave, a TPM, a smart card or a USB token. The folder of the identity only remembers which key it is.
+ * Enclave, a TPM, a smart card or a USB token. The folder of the identity only records which key it is.
  *
  * @see docs/keys.md
  */
@@ -30,7 +30,7 @@ export const sshAgent: KeyMethods = Object.freeze({
   },
 
   async probe(context: KeyContext, ref?: string) {
-    const hardware = false; // an agent does not tell
+    const hardware = false; // an agent does not say
     try {
       if (ref !== undefined) {
         await openKey(ref, context);
@@ -51,7 +51,7 @@ export const sshAgent: KeyMethods = Object.freeze({
     const { agent, keys } = await listKeys(context, context.agentSocket);
     const key = chooseKey(keys, context.agentKey);
     const publicKey = await testKey(agent, key);
-    // Not named by its key: the identity that this one replaces may have the same, and keeps its file.
+    // The file is not named by the key: the identity that this one replaces may have the same key, and keeps its file.
     const ref = files.refOf(randomBytes(12));
     await files.write(ref, toReference(key, context.agentSocket), context);
     return { ref, publicKey };
@@ -61,7 +61,7 @@ export const sshAgent: KeyMethods = Object.freeze({
     return openKey(ref, context);
   },
 
-  /** The key stays in the agent, which may have it for other programs. */
+  /** The key stays in the agent, since other programs may use it. */
   async remove(ref: string, context: KeyContext) {
     await files.remove(ref, context);
   },
@@ -83,7 +83,7 @@ async function listKeys(context: KeyContext, socket: string | undefined) {
   return { agent, keys };
 }
 
-/** @returns the compressed point, 33 bytes. An agent that signs wrongly would show it only at the first request. */
+/** @returns the compressed point, 33 bytes. Without this test, a faulty agent would be noticed only at the first request. */
 async function testKey(agent: Agent, { blob }: AgentKey): Promise<Uint8Array> {
   try {
     const signer = await AgentSigner.of(agent, blob);

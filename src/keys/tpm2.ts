@@ -38,7 +38,7 @@ export const tpm2: KeyMethods = Object.freeze({
     const tpm = tpmOf(context.env);
     try {
       if (ref !== undefined) await openKey(ref, context);
-      else await tpm.run((connection) => makeKey(connection, new Uint8Array())); // which leaves nothing behind
+      else await tpm.run((connection) => makeKey(connection, new Uint8Array())); // the TPM keeps nothing of this key
       return { available: true, hardware: true };
     } catch (error) {
       return { ...notHere(ref === undefined ? await explain(error, tpm) : error), hardware: true };
@@ -121,7 +121,7 @@ function readAddress(env: Env): TpmAddress {
   return address;
 }
 
-/** A TPM with faulty firmware would show it only at the first request. */
+/** Makes a key and tests it: otherwise, faulty firmware would be noticed only at the first request. */
 async function makeAndTest(tpm: Tpm, pin: Uint8Array) {
   const { key, fingerprint } = await tpm.run(async (connection) => ({
     key: await makeKey(connection, pin),

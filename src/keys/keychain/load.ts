@@ -2,7 +2,7 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { requireBeside } from '../../process/require-beside';
 import { KEY_CODES } from '../errors/codes';
 
-/** What amesh uses of `@napi-rs/keyring`. */
+/** The part of `@napi-rs/keyring` that amesh uses. */
 export interface Keyring {
   /** An entry of the keychain. On Linux the constructor connects to the Secret Service. */
   readonly AsyncEntry: new (
@@ -30,7 +30,7 @@ export async function loadKeyring(): Promise<Keyring> {
   if (loaded !== undefined) return loaded;
   const version = installedVersion();
   if (version === null) throw unusable(`The package ${PACKAGE} is not installed.`);
-  // Before 2.1 it took the kernel's keyring where it found no Secret Service, and a restart of the machine empties that.
+  // Without a Secret Service, versions before 2.1 used the keyring of the kernel, which a restart of the machine empties.
   if (!/^2\.(?!0\.)/.test(version))
     throw unusable(`${PACKAGE} ${version} is installed, but amesh needs 2.1 or a later 2.`);
   let module: Keyring & { readonly default?: Keyring };

@@ -9,7 +9,7 @@ const SERVICE = { destination: 'org.freedesktop.secrets', path: '/org/freedeskto
 const INSTEAD =
   'On a server without a desktop, keep the key in a TPM (--backend tpm2), or in a file with a passphrase from systemd (docs/keys.md).';
 
-/** What starts the service of GNOME, creates its keyring `login` if there is none, and unlocks it. */
+/** A command that starts the service of GNOME, creates its keyring `login` if there is none, and unlocks it. */
 const UNLOCK = `read -rs PASSWORD && printf %s "$PASSWORD" | gnome-keyring-daemon --replace --unlock`;
 
 /**
@@ -45,7 +45,7 @@ export async function assertUnlocked(): Promise<void> {
 }
 
 /**
- * The address that the keychain's own library uses: it reads the environment of the process, whatever else is given.
+ * The address that the library for the keychain uses: it always reads the environment of the process.
  *
  * @throws AmeshError `key_backend_unavailable`
  */

@@ -23,9 +23,9 @@ export interface BusCall {
   readonly args?: readonly string[];
 }
 
-/** A session bus answers at once, but it may have to start the service first. */
+/** A session bus answers immediately, but it may have to start the service first. */
 const DEADLINE_MS = 10_000;
-/** Nothing that amesh asks for is longer. */
+/** No reply that amesh asks for is longer. */
 const MAX_REPLY_BYTES = 65_536;
 
 /**
@@ -140,7 +140,7 @@ function toMessage({ destination, path, method, args = [] }: BusCall, serial: nu
     if (type === 'g') list.signature(value);
     else list.text(value);
   }
-  // The list begins at byte 16, so that its own alignment is that of the message.
+  // The list begins at byte 16, so it can be aligned on its own, and is then aligned in the message.
   header.number(list.length).raw(list.done()).align(8).raw(body.done());
   return header.done();
 }
@@ -179,7 +179,7 @@ async function readMessage(read: Read): Promise<Message> {
   return { type: start[1] as number, replyTo: Number(fields.get(FIELD.replySerial)), fields, body };
 }
 
-/** The first value of a reply; of a variant its content. */
+/** The first value of a reply; the content, if that is a variant. */
 function firstValue({ type, fields, body }: Message): string | boolean {
   if (type === ERROR) throw new BusError(String(fields.get(FIELD.errorName)));
   const signature = String(fields.get(FIELD.signature) ?? '');

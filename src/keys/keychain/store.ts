@@ -8,9 +8,9 @@ import { assertUnlocked } from './secret-service';
 const SERVICE = 'amesh';
 
 /**
- * The keychain of this user: the Secret Service on Linux, otherwise that of the system.
+ * Opens the keychain of this user: the Secret Service on Linux, otherwise the keychain of the system.
  *
- * @throws AmeshError `key_backend_unavailable`, `keychain_locked`; nobody is asked to unlock it
+ * @throws AmeshError `key_backend_unavailable`; `keychain_locked`, since nobody is asked to unlock it
  */
 export async function openKeychain(): Promise<Keychain> {
   const keyring = await loadKeyring();
@@ -66,7 +66,7 @@ export class Keychain {
   }
 }
 
-/** What systems say where nobody can answer a question: macOS over SSH, and a keychain that was locked just now. */
+/** What systems say if nobody can answer a question: macOS over SSH, and a keychain that has just been locked. */
 const LOCKED = /interaction is not allowed|-25308|locked|dismissed/i;
 /** Windows has no keychain for a service, or for a user who logged in over the network. */
 const NO_SESSION = /logon session|1312/i;

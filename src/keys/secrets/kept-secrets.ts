@@ -1,8 +1,8 @@
 import { copyOf, wipe } from './secret-bytes';
 
 /**
- * Secrets with which keys were made, until those are opened, which comes next: a pipe is read only once. A context is the
- * caller's object, and no secret may be in it.
+ * Keeps the secret with which a key was made until that key is opened, which happens next: a pipe can be read only once. The
+ * context is the caller's object, so the secret is not put there.
  */
 export class KeptSecrets<Secret extends { readonly bytes: Uint8Array }> {
   readonly #kept = new WeakMap<object, Secret>();
@@ -13,7 +13,7 @@ export class KeptSecrets<Secret extends { readonly bytes: Uint8Array }> {
     this.#kept.set(context, { ...secret, bytes: copyOf(secret.bytes) });
   }
 
-  /** What was kept, which is then the caller's. */
+  /** Hands over what was kept. The caller then has to wipe it. */
   take(context: object): Secret | undefined {
     const secret = this.#kept.get(context);
     this.#kept.delete(context);

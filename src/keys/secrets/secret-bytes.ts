@@ -12,11 +12,12 @@ const BLANKS = [
 
 /**
  * Reads a file with a secret. The bytes are in one array and never in a string, so that {@link wipe} leaves no copy in memory.
- * A line end after them does not count: editors add it.
+ * A line end after them is left out, since editors add it.
  *
- * @param path also that of a pipe, which ends when its writer closes it
- * @param atMost how many bytes to read of a longer one; then there is one more than `atMost`
- * @throws NodeJS.ErrnoException; TypeError if it is no UTF-8, which would make different secrets equal for other programs
+ * @param path of a file, or of a pipe, which ends when its writer closes it
+ * @param atMost the most bytes of a valid secret; of a longer file, one byte more is read
+ * @throws NodeJS.ErrnoException; TypeError for bytes that are not UTF-8: to some programs, different secrets of that kind would be
+ *   equal
  */
 export async function readSecretFile(path: string, atMost: number): Promise<Buffer> {
   const LINE_END_BYTES = 2;
@@ -54,7 +55,7 @@ function withoutLineEnd(bytes: Uint8Array, length: number): number {
 export interface SecretFile {
   readonly path: string;
   readonly name: string;
-  /** What to do about a wrong one: another variable does not help, since the file takes precedence. */
+  /** What to do about a wrong secret: another variable does not help, since the file takes precedence. */
   readonly fix: string;
 }
 
@@ -91,21 +92,21 @@ export function secretBytes(length: number): Buffer {
   return Buffer.allocUnsafeSlow(length).fill(0);
 }
 
-/** A secret that was text: that text stays in memory until it is collected, and longer. */
+/** A secret that was a text. The text itself stays in memory, even after it was garbage-collected. */
 export function fromText(text: string): Buffer {
   const bytes = secretBytes(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
 }
 
-/** A copy, which {@link wipe} does not change with the original. */
+/** A copy, which stays as it is when {@link wipe} overwrites the original. */
 export function copyOf(secret: Uint8Array): Buffer {
   const bytes = secretBytes(secret.length);
   bytes.set(secret);
   return bytes;
 }
 
-/** Overwrites a secret that is used no more. A dump of the memory would contain it. */
+/** Overwrites a secret that is no longer used: otherwise a dump of the memory would contain it. */
 export function wipe(...secrets: readonly Uint8Array[]): void {
   for (const secret of secrets) secret.fill(0);
 }

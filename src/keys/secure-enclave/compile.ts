@@ -12,15 +12,15 @@ import { KEY_CODES } from '../errors/codes';
 import { NOTICE_MS, toPatience, type Waiting, waitFor } from '../slow/patience';
 import { plain } from '../slow/plain';
 
-/** The first run of a compiler after an update of Xcode takes long. */
+/** The first run of a compiler after an update of Xcode takes a long time. */
 const DEADLINE_MS = 300_000;
 const MAX_HELPER_BYTES = 16 * 1024 * 1024;
-/** What Apple's tools read. Nothing else of the environment is for them. */
+/** The variables that Apple's tools need. They get no others. */
 const TOOL_VARIABLES = ['PATH', 'HOME', 'TMPDIR', 'DEVELOPER_DIR', 'SDKROOT'];
 /** The words of Apple's placeholder for swiftc, which opens a window. */
 const NO_TOOLS = /xcode-select|developer tools|xcrun: error/i;
 
-/** Who waits for the tools, and in which environment they are found. */
+/** How to wait for the tools, and the environment in which to find them. */
 interface Context extends Waiting {
   readonly env: Env;
 }
@@ -34,7 +34,7 @@ export async function loadSource(): Promise<string> {
   return source;
 }
 
-/** @throws AmeshError `key_backend_unavailable` if this is no Mac, or there is no swiftc */
+/** @throws AmeshError `key_backend_unavailable` if this is not a Mac, or there is no swiftc */
 export async function assertTools(context: Context): Promise<void> {
   if (process.platform !== 'darwin') throw unavailable('Only a Mac has a Secure Enclave.');
   const { code, output } = await run('xcode-select', ['-p'], context); // opens no window, unlike swiftc

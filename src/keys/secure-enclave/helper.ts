@@ -7,18 +7,18 @@ export const MAX_MESSAGE = 4 * 1024 * 1024;
 const MAX_ANSWER = 8_192;
 const ANSWER = /^(ok|error)((?: [A-Za-z0-9+/=-]+)+)$/;
 
-/** The helper has answered `error` and this word. */
+/** The error if the helper has answered `error` and a word. */
 export class HelperRefusal extends Error {
-  /** @param word one of the protocol, or any other */
+  /** @param word a word of the protocol, or any other */
   constructor(readonly word: string) {
     super(`The helper reported: error ${word}.`);
   }
 }
 
-/** The helper has not answered in time. */
+/** The error if the helper has not answered in time. */
 export class SilentHelperError extends Error {}
 
-/** The helper has ended without a response, or did not start. */
+/** The error if the helper has ended without an answer, or did not start. */
 export class EndedHelperError extends Error {}
 
 /**
@@ -38,15 +38,15 @@ export class Helper {
     this.#child.on('close', (code, signal) =>
       this.#fail(new EndedHelperError(`It ended with ${signal ?? code}.`)),
     );
-    this.#child.stdin.on('error', () => {}); // it has ended, which `close` says
+    this.#child.stdin.on('error', () => {}); // the helper has ended, which `close` reports
     this.#child.stderr.resume();
     this.#child.stdout.setEncoding('latin1').on('data', (chunk: string) => this.#take(chunk));
   }
 
   /**
    * @param words of the request
-   * @param sizes the sizes of the values of the answer in bytes; null for one of any size
-   * @throws HelperRefusal, SilentHelperError, EndedHelperError; RangeError for what is not one answer
+   * @param sizes the sizes of the values in the answer, in bytes; null for any size
+   * @throws HelperRefusal, SilentHelperError, EndedHelperError; RangeError for anything that is not one answer
    */
   async ask(
     words: readonly [string, Uint8Array?],
@@ -68,7 +68,7 @@ export class Helper {
     return values;
   }
 
-  /** It has nothing to finish: what it was asked is answered, or given up. */
+  /** Ends the helper. It has nothing to finish: it has answered, or nobody waits for its answer any more. */
   close(): void {
     this.#child.kill('SIGKILL');
   }

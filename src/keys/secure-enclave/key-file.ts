@@ -1,6 +1,6 @@
-/** What the folder of an identity keeps of a key in a Secure Enclave. */
+/** What the folder of an identity stores about a key in a Secure Enclave. */
 export interface KeyFile {
-  /** The key as its Secure Enclave has encrypted it: no other one can use it. */
+  /** The key as its Secure Enclave has encrypted it: no other Secure Enclave can use it. */
   readonly representation: Uint8Array;
   /** The compressed point, 33 bytes. */
   readonly publicKey: Uint8Array;

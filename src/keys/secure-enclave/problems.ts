@@ -6,7 +6,7 @@ import { EndedHelperError, HelperRefusal, SilentHelperError } from './helper';
 const AGAIN = 'Try again; after a start of the Mac log in first. See docs/keys.md.';
 
 /**
- * Turns what went wrong with the helper into what a person can do about it.
+ * Turns a failure of the helper into an error that says what a person can do about it.
  *
  * @param path of the helper
  */
@@ -41,7 +41,7 @@ function explainRefusal(cause: HelperRefusal, path: string): AmeshError {
         KEY_CODES.key_lost,
         'The Secure Enclave of this Mac does not know the key: the folder comes from another Mac, or this one was erased.',
         {
-          // The helper cannot tell a foreign key from one that this Mac does not give out yet.
+          // The helper cannot distinguish a key of another Mac from a key that this Mac does not release yet.
           fix: 'If nobody has logged in since this Mac was started, log in, and try again. Otherwise use the folder on the Mac that made the key. If that is impossible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
           command: KEY_CODES.key_lost.command,
           cause,

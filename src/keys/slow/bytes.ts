@@ -8,7 +8,7 @@ export function u32(value: number): Uint8Array {
 }
 
 export function join(...parts: readonly Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0)); // no pool: a part may be a PIN
+  const joined = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0)); // not from a pool, since a part may be a PIN
   let at = 0;
   for (const part of parts) {
     joined.set(part, at);

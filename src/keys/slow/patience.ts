@@ -1,22 +1,22 @@
 import { within } from '../../core/within';
 
-/** After so many milliseconds amesh says that it waits. */
+/** After this time, in milliseconds, amesh says that it waits. */
 export const NOTICE_MS = 2_000;
-/** After so many milliseconds the wait is over. */
+/** After this time, in milliseconds, the wait is over. */
 export const DEADLINE_MS = 60_000;
 
 /** How long to wait for an agent or a device, which may wait for a person. */
 export interface Patience {
-  /** After so many milliseconds `onWait` is called. */
+  /** The time after which `onWait` is called, in milliseconds. */
   readonly noticeMs: number;
-  /** After so many milliseconds without an answer the wait is over. */
+  /** The time after which the wait is over if there is no answer, in milliseconds. */
   readonly deadlineMs: number;
   readonly onWait?: (() => void) | undefined;
-  /** Ends the wait at once. */
+  /** Ends the wait. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a caller does while it waits. */
+/** What to do during the wait. */
 export interface Waiting {
   readonly signal?: AbortSignal | undefined;
   /** Called with a sentence for a person; default: a line on stderr. */
@@ -34,7 +34,7 @@ export function toPatience(
   return { noticeMs, deadlineMs, signal, onWait: () => tell(`${sentence} ${atMost}`) };
 }
 
-/** @throws what `late` makes if `answer` is not there in time */
+/** @throws the error that `late` makes if `answer` does not resolve in time */
 export async function waitFor<T>(
   { noticeMs, deadlineMs, onWait, signal }: Patience,
   answer: Promise<T>,

@@ -7,10 +7,10 @@ interface Wanted {
   reject(error: Error): void;
 }
 
-/** Turns a failure into what a person can do about it. */
+/** Turns a failure into an error that says what a person can do about it. */
 export type Explain = (error: unknown) => Promise<Error>;
 
-/** What `explain` makes of a failure; the failure itself if that fails too, since somebody waits for an answer. */
+/** The error that `explain` makes of a failure; the failure itself if `explain` fails, too, since somebody waits for the result. */
 export async function explained(error: unknown, explain: Explain): Promise<Error> {
   try {
     return await explain(error);
@@ -26,16 +26,16 @@ export interface SlowKey {
   /**
    * Signs one message after the other.
    *
-   * @param next gives the next message; undefined if there is no more
+   * @param next returns the next message; undefined if there are no more
    * @param done receives its signature: r‖s, 64 bytes
    */
   signAll(next: () => Uint8Array | undefined, done: (signature: Uint8Array) => Promise<void>): Promise<void>;
-  /** Turns what `signAll` or the check of a signature has thrown into the error of a caller. */
+  /** Turns an error of `signAll`, or of the check of a signature, into the error that the caller gets. */
   readonly explain: Explain;
 }
 
 /**
- * A signer with a key that signs one message at a time. If a signature fails, all that wait fail with it: a person who has
+ * A signer with a key that signs one message at a time. If a signature fails, all waiting ones fail with it: a person who has
  * refused one is not asked for the others.
  */
 export class QueueSigner implements Signer {
@@ -55,7 +55,7 @@ export class QueueSigner implements Signer {
     return new QueueSigner(key, await cryptoProvider.importPublicKey(key.publicKey));
   }
 
-  /** @throws what {@link SlowKey.explain} makes */
+  /** @throws the error that {@link SlowKey.explain} makes */
   async sign(message: Uint8Array): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ message: new Uint8Array(message), resolve, reject });
@@ -81,7 +81,7 @@ export class QueueSigner implements Signer {
     this.#isSigning = false;
   }
 
-  /** Only what this key has signed: otherwise others would notice first, as a wrong signature. */
+  /** Returns a signature only if it is right. Otherwise its recipient would be the first to notice. */
   async #give(signature: Uint8Array): Promise<void> {
     const { message, resolve } = this.#waiting[0] as Wanted;
     if (!(await this.verifier.verify(signature, message)))

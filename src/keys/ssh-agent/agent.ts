@@ -63,9 +63,9 @@ function fromSession(env: Env, platform: NodeJS.Platform): string {
 }
 
 /**
- * Whether an agent seems to be forwarded by sshd. An agent cannot be asked: it answers alike through any number of machines.
- * OpenSSH 10.1 and later put the word into the name of the socket. Before that, a session by SSH with a socket that it brought
- * along is all there is to see.
+ * Whether an agent seems to be forwarded by sshd. Asking the agent does not help: its answers are the same through any number of
+ * machines. OpenSSH 10.1 and later put a word into the name of the socket. Before that, the only sign is a session over SSH whose
+ * socket came with it.
  */
 function isForwarded(path: string, env: Env): boolean {
   if (/[\\/]s\.[^\\/]*\.sshd\.[^\\/]*$/.test(path)) return true;
@@ -80,7 +80,7 @@ function isForwarded(path: string, env: Env): boolean {
 export class Agent {
   readonly #patience: Patience;
 
-  /** @param times how long to wait: a message after 2 s, an end after 60 s */
+  /** @param times how long to wait; default: a notice after 2 s, and the end after 60 s */
   constructor(
     readonly place: AgentPlace,
     waiting: Waiting,
@@ -103,7 +103,7 @@ export class Agent {
   /**
    * Signs one message after the other, over one connection.
    *
-   * @param next gives the next message; undefined if there is no more
+   * @param next returns the next message; undefined if there are no more
    * @param done receives its signature: r‖s, 64 bytes
    * @throws what {@link AgentConnection} and {@link readSignature} throw
    */

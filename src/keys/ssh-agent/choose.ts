@@ -3,7 +3,7 @@ import { KEY_CODES } from '../errors/codes';
 import { plain } from '../slow/plain';
 import { type AgentKey, fingerprintOf, KEY_TYPE, pointOf, typeOf } from './public-key';
 
-/** As many keys as a message can list and still be read. */
+/** How many keys a message lists at most, so that people still read it. */
 const MAX_LISTED = 10;
 
 const MAKE_ONE = {
@@ -11,7 +11,7 @@ const MAKE_ONE = {
   command: ['ssh-keygen', '-t', 'ecdsa', '-b', '256'],
 };
 
-/** The keys that amesh can use, each once. */
+/** The keys that amesh can use, without duplicates. */
 export function usableOf(keys: readonly AgentKey[]): AgentKey[] {
   const found = new Map(keys.map((key) => [fingerprintOf(key.blob), key]));
   return [...found.values()].filter(({ blob }) => pointOf(blob) !== null);
@@ -63,7 +63,7 @@ export function namesOf(keys: readonly AgentKey[]): string {
   return more > 0 ? `${names.join(', ')}, and ${more} more` : names.join(', ');
 }
 
-/** A comment never counts as a fingerprint: a machine to which an agent is forwarded can add keys with any comment. */
+/** A comment is never compared with a fingerprint: a machine to which an agent is forwarded can add keys with any comment. */
 function isWanted({ blob, comment }: AgentKey, wanted: string): boolean {
   return wanted.startsWith('SHA256:') ? fingerprintOf(blob) === wanted.replace(/=$/, '') : comment === wanted;
 }
@@ -84,7 +84,7 @@ function notThere(keys: readonly AgentKey[], usable: readonly AgentKey[], wanted
   );
 }
 
-/** An agent can send any text. */
+/** The type of a key for messages: an agent can send any text. */
 function nameOfType(blob: Uint8Array): string {
   const type = plain(typeOf(blob));
   return type === KEY_TYPE ? `a damaged ${KEY_TYPE}` : type;

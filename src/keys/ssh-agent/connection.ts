@@ -6,7 +6,7 @@ import { MAX_MESSAGE } from './messages';
 /** `sun_path` without the zero byte at its end. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 
-/** The agent has not answered: what it was asked may still happen. */
+/** The error if the agent has not answered. It may still do what it was asked. */
 export class SilentAgentError extends Error {
   constructor() {
     super('The SSH agent has not responded.');
@@ -14,7 +14,7 @@ export class SilentAgentError extends Error {
   }
 }
 
-/** The agent has closed the connection instead of responding. */
+/** The error if the agent has closed the connection instead of answering. */
 export class ClosedAgentError extends Error {
   constructor(options?: ErrorOptions) {
     super('The SSH agent closed the connection.', options);
@@ -58,7 +58,7 @@ export class AgentConnection {
       );
       return new AgentConnection(socket);
     } catch (error) {
-      socket.on('error', () => {}); // which may follow
+      socket.on('error', () => {}); // an error may follow
       socket.destroy();
       throw error;
     }
@@ -67,7 +67,7 @@ export class AgentConnection {
   /**
    * @param request without its length
    * @returns the answer, without its length
-   * @throws SilentAgentError, ClosedAgentError; RangeError for what is not one message
+   * @throws SilentAgentError, ClosedAgentError; RangeError for anything that is not one message
    */
   async ask(request: Uint8Array, patience: Patience): Promise<Uint8Array> {
     const answer = new Promise<Uint8Array>((resolve, reject) => {
@@ -78,7 +78,7 @@ export class AgentConnection {
     try {
       return await waitFor(patience, answer, late);
     } catch (error) {
-      this.close(); // an answer that comes later would be taken for that of another question
+      this.close(); // a late answer would be taken for the answer to another question
       throw error;
     }
   }
@@ -100,7 +100,7 @@ export class AgentConnection {
 
   /**
    * @returns the answer, when it is complete
-   * @throws RangeError for what is not one answer
+   * @throws RangeError for anything that is not one answer
    */
   #add(chunk: Buffer): Uint8Array | null {
     if (this.#waiting === null) throw new RangeError('a response to no request');
@@ -128,7 +128,7 @@ export class AgentConnection {
 
 const late = () => new SilentAgentError();
 
-/** Some versions of Node cut a longer path off in silence, and connect to whatever is there. */
+/** Some versions of Node silently cut off a longer path, and connect to the socket with the shorter one. */
 function assertShort(path: string): void {
   if (process.platform === 'win32' || Buffer.byteLength(path) <= MAX_PATH_BYTES) return;
   throw Object.assign(new Error('The path is too long for a socket.'), { code: 'ENAMETOOLONG' });

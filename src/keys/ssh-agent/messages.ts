@@ -7,10 +7,10 @@ const TYPE = { failure: 5, requestIdentities: 11, identitiesAnswer: 12, signRequ
 
 /** The most bytes of a message, without its length: OpenSSH closes the connection for a longer one. */
 export const MAX_MESSAGE = 256 * 1024;
-/** An agent that lists more keys than this is not believed; OpenSSH sends at most 2,048. */
+/** A longer list of keys is refused; OpenSSH sends at most 2,048. */
 const MAX_KEYS = 4096;
 
-/** The agent has answered that it will not do it, and never says why. */
+/** The error if the agent has refused. An agent never says why. */
 export class AgentFailure extends Error {
   constructor() {
     super('The SSH agent responded with a failure.');
@@ -65,8 +65,8 @@ function open(answer: Uint8Array, type: number): Reader {
 }
 
 /**
- * A positive `mpint` (RFC 4251 section 5) as 32 bytes. Zeros that need not be there are allowed, as OpenSSH does: some agents
- * send them in one of 128 signatures.
+ * A positive `mpint` (RFC 4251 section 5) as 32 bytes. Unnecessary leading zeros are allowed, as in OpenSSH: some agents send them
+ * in one of 128 signatures.
  */
 function toElement(mpint: Uint8Array): Uint8Array {
   if (mpint.length === 0 || mpint.length > 33) throw new RangeError('a number of another length');

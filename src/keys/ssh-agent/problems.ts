@@ -8,9 +8,9 @@ import { AgentFailure } from './messages';
 import { type AgentKey, fingerprintOf } from './public-key';
 
 /**
- * Turns what went wrong with an agent into what a person can do about it.
+ * Turns a failure of an agent into an error that says what a person can do about it.
  *
- * @param fingerprint of the key that was to sign; undefined if there was none
+ * @param fingerprint the fingerprint of the key that had to sign; undefined if there was none
  */
 export async function explain(error: unknown, agent: Agent, fingerprint?: string): Promise<AmeshError> {
   if (isAmeshError(error)) return error;
@@ -32,7 +32,7 @@ export async function explain(error: unknown, agent: Agent, fingerprint?: string
   return explainFailure(agent, fingerprint);
 }
 
-/** An agent says no more than that it has failed, but a locked one lists no keys. */
+/** An agent only says that it has failed. But a locked agent lists no keys. */
 async function explainFailure(agent: Agent, fingerprint: string): Promise<AmeshError> {
   const keys = await agent.list().catch(() => null);
   if (keys !== null && !keys.some(({ blob }) => fingerprintOf(blob) === fingerprint))
@@ -43,7 +43,7 @@ async function explainFailure(agent: Agent, fingerprint: string): Promise<AmeshE
   );
 }
 
-/** `key_absent`: the agent lists other keys than this one. */
+/** `key_absent`: the agent does not list this key. */
 export function absent(agent: Agent, fingerprint: string, keys: readonly AgentKey[]): AmeshError {
   const { path } = agent.place;
   const why =

@@ -6,7 +6,7 @@ export const KEY_TYPE = 'ecdsa-sha2-nistp256';
 const CURVE = 'nistp256';
 const UNCOMPRESSED = 0x04;
 
-/** A key of an agent, as it lists it. */
+/** A key that an agent lists. */
 export interface AgentKey {
   /** The public key as SSH writes it (RFC 4253 section 6.6). */
   readonly blob: Uint8Array;
@@ -23,7 +23,7 @@ export function typeOf(blob: Uint8Array): string {
   }
 }
 
-/** @returns the compressed point, 33 bytes; null for a key of another kind, and for what is no point of the curve */
+/** @returns the compressed point, 33 bytes; null for a key of another kind, and for bytes that are not a point on the curve */
 export function pointOf(blob: Uint8Array): Uint8Array | null {
   try {
     const reader = new Reader(blob);

@@ -2,7 +2,7 @@ import { flawOf } from '../../process/environment';
 import { plain } from '../slow/plain';
 import { type AgentKey, KEY_TYPE, pointOf } from './public-key';
 
-/** What the folder of an identity keeps of a key that is in an agent: nothing secret. */
+/** What the folder of an identity stores about a key in an agent. It is not secret. */
 export interface Reference {
   /** The public key, as SSH writes it. */
   readonly blob: Uint8Array;
@@ -13,7 +13,7 @@ export interface Reference {
 const SOCKET = /^# Socket: (.+)$/m;
 const KEY_LINE = new RegExp(`^${KEY_TYPE} ([A-Za-z0-9+/]+=*)(?: .*)?$`);
 
-/** As a public key file of OpenSSH, so that `ssh-keygen -l` reads it. */
+/** Writes a public key file of OpenSSH, which `ssh-keygen -l` reads. */
 export function toReference({ blob, comment }: AgentKey, socket: string | undefined): string {
   return [
     '# The public key of a machine of amesh. The private key stays in the SSH agent.',

@@ -7,10 +7,10 @@ import { MAX_MESSAGE } from './messages';
 import { explain } from './problems';
 import { fingerprintOf, pointOf } from './public-key';
 
-/** What a request to sign has besides the key and the message, in bytes. */
+/** The size of a request to sign without the key and the message, in bytes. */
 const FRAME = 1 + 4 + 4 + 4;
 
-/** A signer with a key of an agent. Signatures that are wanted at once follow each other over one connection. */
+/** A signer with a key of an agent. Signatures that are wanted at the same time use one connection, one after the other. */
 export class AgentSigner implements Signer {
   readonly publicKey: Uint8Array;
 
@@ -36,7 +36,7 @@ export class AgentSigner implements Signer {
     return new AgentSigner(queue, blob);
   }
 
-  /** @throws AmeshError of a key; `key_backend_unavailable` for more than about 256 KiB, which no agent takes */
+  /** @throws AmeshError of a key; `key_backend_unavailable` for a message of more than about 256 KiB, which no agent accepts */
   async sign(message: Uint8Array): Promise<Uint8Array> {
     const size = FRAME + this.blob.length + message.length;
     if (size > MAX_MESSAGE)

@@ -71,7 +71,7 @@ async function exchange(tpm: TpmConnection, bytes: Uint8Array, pausesMs: readonl
 }
 
 function encode({ code, handles = [], password, parameters = [] }: Command): Uint8Array {
-  // Each part is named once: a copy of a password would stay in memory.
+  // No part is copied here: a copy of a password would stay in memory.
   const authorization =
     password === undefined
       ? []
@@ -82,7 +82,7 @@ function encode({ code, handles = [], password, parameters = [] }: Command): Uin
   return join(u16(tag), u32(length), u32(code), ...body);
 }
 
-/** How long an authorization is, without its password. */
+/** The length of an authorization without its password. */
 const AUTHORIZATION_BYTES = 9;
 
 /** The session of a password, without a nonce and attributes. */
@@ -92,7 +92,7 @@ function emptySession(): readonly Uint8Array[] {
 
 function decode(response: Uint8Array): { code: number; body: Uint8Array } {
   const reader = new Reader(response);
-  reader.u16(); // the tag: an error has one without sessions, whatever the command had
+  reader.u16(); // the tag: in an error it is the tag without sessions, whatever the command had
   const length = reader.u32();
   if (length !== response.length)
     throw new RangeError('The TPM responded with another length than it names.');

@@ -28,7 +28,7 @@ const TPM_PROPERTIES = 6;
 const EMPTY = sized(new Uint8Array());
 const NO_PASSWORD = new Uint8Array();
 
-/** A key that the TPM has made, as it can be stored: both parts are useless elsewhere. */
+/** A key that the TPM has made, in a form that can be stored. Both parts are useless to another TPM. */
 export interface KeyBlob {
   /** A TPMT_PUBLIC. */
   readonly publicArea: Uint8Array;
@@ -109,7 +109,7 @@ export async function signDigest(
   return join(toFieldElement(parameters.sized()), toFieldElement(parameters.sized()));
 }
 
-/** Removes an object from the memory of the TPM, which has room for three or so. */
+/** Removes an object from the memory of the TPM, which has room for about three. */
 export async function flush(tpm: TpmConnection, handle: number): Promise<void> {
   await run(tpm, { code: CC.flushContext, parameters: [u32(handle)] });
 }
@@ -124,9 +124,9 @@ export async function readPublic(tpm: TpmConnection, handle: number): Promise<Ui
 export interface Lockout {
   /** How many wrong PINs it has counted. */
   readonly failures: number;
-  /** At how many it locks itself. */
+  /** The number at which it locks itself. */
   readonly maxFailures: number;
-  /** After how many seconds it forgets one of them; 0 if it never does. */
+  /** The seconds after which it forgets one of them; 0 if it never does. */
   readonly forgetsAfterSeconds: number;
 }
 
@@ -154,12 +154,12 @@ function readProperties(reader: Reader): ReadonlyMap<number, number> {
 }
 
 function creation(template: EccTemplate, pin: Uint8Array): readonly Uint8Array[] {
-  const sensitive = [u16(pin.length), pin, EMPTY]; // uncopied: see `run`
+  const sensitive = [u16(pin.length), pin, EMPTY]; // not copied: see `run`
   const length = 2 + pin.length + EMPTY.length;
   return [u16(length), ...sensitive, sized(publicArea(template)), EMPTY, u32(0)];
 }
 
-/** TPMs leave out leading zeros, or add them. */
+/** Pads or cuts to 32 bytes: TPMs leave out leading zeros, or add them. */
 function toFieldElement(bytes: Uint8Array): Uint8Array {
   const rest = bytes.subarray(Math.max(0, bytes.length - 32));
   if (bytes.subarray(0, bytes.length - rest.length).some((byte) => byte !== 0))

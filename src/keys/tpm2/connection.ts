@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 const MAX_BYTES = 4096;
 const SIZE_AT = 2;
 
-/** Where a TPM answers. */
+/** The address of a TPM. */
 export type TpmAddress =
   | { readonly kind: 'device'; readonly path: string }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
@@ -35,8 +35,8 @@ export function parseAddress(text: string): TpmAddress | null {
 }
 
 /**
- * @param signal closes a connection that is too slow, which would keep the process alive. A thread that waits for a device
- *   cannot be called back.
+ * @param signal closes a connection that is too slow, which would keep the process alive. A thread that waits for a device cannot
+ *   be stopped
  * @throws NoDeviceError; what opening the device or the connection throws
  */
 export async function openConnection(address: TpmAddress, signal: AbortSignal): Promise<TpmConnection> {
@@ -44,7 +44,7 @@ export async function openConnection(address: TpmAddress, signal: AbortSignal): 
   return new TcpConnection(await dial(address.host, address.port, signal));
 }
 
-/** AMESH_TPM names something else, which a command would overwrite. */
+/** The error if AMESH_TPM does not name a device: a command would overwrite that file. */
 export class NoDeviceError extends Error {
   constructor(path: string) {
     super(`${path} is not a character device.`);
@@ -53,7 +53,8 @@ export class NoDeviceError extends Error {
 }
 
 async function openDevice(path: string): Promise<FileHandle> {
-  // Before opening, which waits at a FIFO or has an effect at some devices; and after it, since the path may have changed.
+  // Checked before opening, since that waits at a FIFO and has an effect on some devices; and after it, since the path may have
+  // changed.
   if (!(await stat(path)).isCharacterDevice()) throw new NoDeviceError(path);
   const device = await open(path, 'r+');
   if ((await device.stat()).isCharacterDevice()) return device;
@@ -61,7 +62,7 @@ async function openDevice(path: string): Promise<FileHandle> {
   throw new NoDeviceError(path);
 }
 
-/** The driver takes a command in one write and gives its response in one read. */
+/** The driver takes a command in one write, and returns its response in one read. */
 class DeviceConnection implements TpmConnection {
   constructor(private readonly device: FileHandle) {}
 

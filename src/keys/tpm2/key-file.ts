@@ -2,7 +2,7 @@ import type { KeyBlob } from './commands';
 
 /** What a TSS2 key file holds. */
 export interface KeyFile extends KeyBlob {
-  /** The parent: a hierarchy, whose primary is recreated, or a persistent handle. */
+  /** The parent: a hierarchy, whose primary key is recreated, or a persistent handle. */
   readonly parent: number;
   /** Whether the key has no PIN. */
   readonly isWithoutPin: boolean;
@@ -44,7 +44,7 @@ export function toKeyFile({ publicArea, privateArea, parent, isWithoutPin }: Key
 }
 
 /**
- * Reads a key file. It takes what {@link toKeyFile} writes, and what other programs write with the same members.
+ * Reads a key file. It accepts what {@link toKeyFile} writes, and files of other programs with the same members.
  *
  * @returns null for anything else, such as a key with a policy
  */
@@ -79,7 +79,7 @@ function node(tag: number, ...content: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat([Uint8Array.of(tag, ...size), body]);
 }
 
-/** DER integers are signed: one whose first bit is set needs a zero before it. */
+/** DER integers are signed: if the first bit is set, a zero byte has to come before it. */
 function toInteger(value: number): Uint8Array {
   const bytes = Buffer.alloc(5);
   bytes.writeUInt32BE(value, 1);

@@ -22,7 +22,7 @@ import type { Tpm } from './tpm';
 /** Persistent handles begin with this byte. */
 const PERSISTENT = 0x81;
 
-/** How many signatures follow each other before others have their turn: a slow TPM takes 10 s for them. */
+/** After so many signatures in a row, other programs get their turn: a slow TPM takes 10 s for them. */
 const MAX_BATCH = 16;
 
 /** Makes a key; an empty PIN means that there is none. The TPM keeps nothing of it. */
@@ -34,25 +34,25 @@ export async function makeKey(tpm: TpmConnection, pin: Uint8Array): Promise<KeyF
   return { ...key, parent, isWithoutPin };
 }
 
-/** Checks that the TPM takes a key, by loading it. */
+/** Checks that the TPM accepts a key, by loading it. */
 export async function checkKey(tpm: TpmConnection, key: KeyFile): Promise<void> {
   await withKey(tpm, key, async () => {});
 }
 
 /**
- * A signer with a key of the TPM. For 16 signatures that are wanted at once the key stays loaded; then it is flushed, and
- * the connection closed.
+ * A signer with a key of the TPM. The key stays loaded for up to 16 signatures that are wanted at the same time. Then it is
+ * flushed, and the connection is closed.
  */
 export class TpmSigner implements Signer {
   readonly #waiting: Wanted[] = [];
   #isSigning = false;
-  /** A wrong PIN stays wrong. The TPM counts each attempt, and would lock itself for all programs. */
+  /** The error for a wrong PIN, which is not tried again: the TPM counts each attempt, and would lock itself for all programs. */
   #wrongPin: Error | undefined;
 
   /**
    * @param publicKey the compressed point, 33 bytes
    * @param pin empty if the key has none
-   * @param explain turns an error into what a person can act on
+   * @param explain turns an error into one that says what a person can do about it
    */
   constructor(
     private readonly tpm: Tpm,
@@ -78,7 +78,7 @@ export class TpmSigner implements Signer {
       await this.#signBatch(batch).catch(async (error) => {
         const failed = [...batch, ...this.#waiting.splice(0)];
         const reason = await this.#reasonFor(error);
-        for (const { reject } of failed) reject(reason); // which those that are signed ignore
+        for (const { reject } of failed) reject(reason); // messages that were signed ignore this
       });
     }
     this.#isSigning = false;
@@ -117,7 +117,7 @@ export async function fingerprintOf(tpm: TpmConnection): Promise<string> {
   return createHash('sha256').update(publicArea).digest('base64url');
 }
 
-/** The owner hierarchy may have a password; then the operating system may have stored a storage root key. */
+/** The owner hierarchy may have a password. Then the operating system may have stored a storage root key. */
 async function findParent(tpm: TpmConnection): Promise<number> {
   try {
     const { handle } = await createPrimary(tpm, HIERARCHY.owner, STORAGE_PRIMARY);
@@ -136,7 +136,7 @@ export function isWrongPassword(error: unknown): boolean {
   return error instanceof ResponseError && (error.code === RC.badAuth || error.code === RC.authFail);
 }
 
-/** Loads a key, and flushes it whatever happens. Its parent is flushed first: a TPM has room for three objects. */
+/** Loads a key, and always flushes it. Its parent is flushed first: a TPM has room for three objects. */
 async function withKey<T>(
   tpm: TpmConnection,
   key: KeyFile,

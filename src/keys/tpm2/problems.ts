@@ -15,21 +15,21 @@ export interface KeyFacts {
   readonly isWithoutPin: boolean;
 }
 
-/** PRIMARY is the context of a storage primary. */
+/** A command whose argument PRIMARY is the context of a storage primary key. */
 const STORE_PARENT = [
   'tpm2_evictcontrol',
   ...['--hierarchy', 'o', '--object-context', 'PRIMARY', '0x81000001'],
 ];
 
-/** TPM_RC_HANDLE about the first handle: of a command that loads a key, its parent. */
+/** TPM_RC_HANDLE for the first handle. In a command that loads a key, that is its parent. */
 const PARENT_ABSENT = 0x18b;
 
 const FULL: ReadonlySet<number> = new Set([RC.objectMemory, RC.sessionMemory, RC.memory]);
 
 /**
- * Turns what went wrong with a TPM into what a person can do about it.
+ * Turns a failure of a TPM into an error that says what a person can do about it.
  *
- * @param key undefined if none was used
+ * @param key undefined if no key was used
  */
 export async function explain(error: unknown, tpm: Tpm, key?: KeyFacts): Promise<AmeshError> {
   if (isAmeshError(error)) return error;
@@ -64,7 +64,7 @@ async function explainResponse(error: ResponseError, tpm: Tpm, key?: KeyFacts): 
       { fix: 'Store one, with the password of the owner hierarchy', command: STORE_PARENT },
     );
   }
-  // Only what the TPM says of the key itself: anything else may be over the next time.
+  // Only if the TPM has refused the key itself: any other cause may be gone the next time.
   const isOfKey = error.isAboutParameter || error.raw === PARENT_ABSENT;
   if (key !== undefined && error.command === CC.load && isOfKey) return notTaken(error, tpm, key);
   if (AGAIN.has(error.code))
@@ -90,7 +90,10 @@ async function locked(tpm: Tpm): Promise<AmeshError> {
   return new AmeshError(KEY_CODES.key_locked, undefined, { fix: wait });
 }
 
-/** The TPM did not take the key: it is another TPM, or its owner hierarchy was cleared, or the parent of the key is gone. */
+/**
+ * The error if the TPM has refused the key: it is another TPM, or its owner hierarchy was cleared, or the parent of the key is
+ * gone.
+ */
 async function notTaken(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): Promise<AmeshError> {
   const now = await tpm.run(fingerprintOf).catch(() => undefined);
   const options = { cause: error };
@@ -175,7 +178,7 @@ function forbidden(path: string, cause: Error): AmeshError {
   });
 }
 
-/** The group that may use a file; null if none may, or it has no name. */
+/** The group that may use a file; null if no group may, or it has no name. */
 function groupOf(path: string): { readonly name: string; readonly gid: number } | null {
   try {
     const { gid, mode } = statSync(path);

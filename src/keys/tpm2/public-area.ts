@@ -20,15 +20,15 @@ const SIGN = 1 << 18;
 
 const MADE_HERE = FIXED_TPM | FIXED_PARENT | SENSITIVE_DATA_ORIGIN | USER_WITH_AUTH;
 
-/** What a P-256 key in a TPM is to be. */
+/** The template of a P-256 key in a TPM. */
 export interface EccTemplate {
   readonly attributes: number;
   readonly kind: 'storage' | 'signing';
 }
 
 /**
- * The storage primary from which other programs recreate the parent of a TSS2 key file, too: openssl's tpm2 provider,
- * ssh-tpm-agent and systemd.
+ * The storage primary key. Other programs use the same one as the parent of a TSS2 key file: openssl's tpm2 provider, ssh-tpm-agent
+ * and systemd.
  */
 export const STORAGE_PRIMARY: EccTemplate = {
   attributes: MADE_HERE | NO_DA | RESTRICTED | DECRYPT,
@@ -38,7 +38,7 @@ export const STORAGE_PRIMARY: EccTemplate = {
 /** A signing key without a PIN: nothing can be guessed, so it stays usable while the TPM is locked. */
 export const SIGNING_KEY: EccTemplate = { attributes: MADE_HERE | NO_DA | SIGN, kind: 'signing' };
 
-/** A signing key with a PIN: the TPM locks itself after some wrong ones. */
+/** A signing key with a PIN: the TPM locks itself after some wrong PINs. */
 export const SIGNING_KEY_WITH_PIN: EccTemplate = { attributes: MADE_HERE | SIGN, kind: 'signing' };
 
 /** A TPMT_PUBLIC without a point, as a template for a new key. */
@@ -88,7 +88,7 @@ export function readPublicArea(bytes: Uint8Array): PublicArea | null {
   }
 }
 
-/** Whether a key is one that no TPM gives away, and that does nothing but sign. */
+/** Whether a key never leaves its TPM, and can only sign. */
 export function isSigningKey({ attributes }: PublicArea): boolean {
   return (attributes & ~NO_DA) === SIGNING_KEY_WITH_PIN.attributes;
 }

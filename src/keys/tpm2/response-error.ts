@@ -1,4 +1,4 @@
-/** Codes that amesh tells apart, without the number of the handle, parameter or session that they are about. */
+/** The codes that amesh distinguishes, without the number of the handle, parameter or session. */
 export const RC = {
   failure: 0x101,
   initialize: 0x100,
@@ -25,7 +25,7 @@ const NUMBER = 0xf00;
 
 /** A TPM refused a command. */
 export class ResponseError extends Error {
-  /** The TPM_RC, without the number of the handle, parameter or session that it is about. */
+  /** The TPM_RC, without the number of the handle, parameter or session. */
   readonly code: number;
 
   /**
@@ -41,7 +41,7 @@ export class ResponseError extends Error {
     this.code = kindOf(raw);
   }
 
-  /** Whether it is about what was given to the command, and not about a handle, a session or the state of the TPM. */
+  /** Whether it is about a parameter of the command, and not about a handle, a session or the state of the TPM. */
   get isAboutParameter(): boolean {
     if ((this.raw & FORMAT_ONE) === 0) return false;
     return (this.raw & ABOUT_PARAMETER) !== 0 || (this.raw & NUMBER) === 0; // some TPMs leave the number out

@@ -4,7 +4,7 @@ import { openConnection, type TpmAddress, type TpmConnection } from './connectio
 /** A discrete TPM takes up to a second for a command, and waits for other programs. */
 const DEADLINE_MS = 60_000;
 
-/** The TPM has not responded: what it was asked may still happen. */
+/** The error if the TPM has not responded. It may still do what it was asked. */
 export class SilentTpmError extends Error {
   constructor() {
     super(`The TPM has not responded for ${DEADLINE_MS / 1000} s.`);
@@ -24,7 +24,7 @@ export class Tpm {
     private readonly deadlineMs: number,
   ) {}
 
-  /** The same object for each address, so that one process never opens a TPM twice. */
+  /** Returns one object for each address, so that a process never opens a TPM twice. */
   static at(address: TpmAddress, deadlineMs = DEADLINE_MS): Tpm {
     const name = JSON.stringify([address, deadlineMs]);
     const known = Tpm.#all.get(name) ?? new Tpm(address, deadlineMs);
@@ -33,7 +33,7 @@ export class Tpm {
   }
 
   /**
-   * Runs work on the TPM, after what was begun before. It has 60 s in all, so it must be a few commands.
+   * Runs work on the TPM, after earlier work has ended. The work has 60 s in all, so it may only be a few commands.
    *
    * @throws SilentTpmError; what `work` and opening the connection throw
    */
@@ -44,7 +44,7 @@ export class Tpm {
   }
 
   async #runNow<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
-    // A thread that waits for the device cannot be called back, and a second one would wait behind it.
+    // A thread that waits for the device cannot be stopped, and a second thread would wait behind it.
     if (this.#isStuck) throw new SilentTpmError();
     const waiting = new AbortController();
     const working = this.#connect(work, waiting.signal);
