@@ -1,6 +1,6 @@
 import { clockSetBack } from '../core/errors/amesh-error';
 
-/** How much longer a claim is kept than its request could count, in milliseconds. */
+/** How much longer a claim is kept than its request could be accepted, in milliseconds. */
 const SLACK_MS = 10_000;
 
 /**
@@ -14,7 +14,7 @@ export class ClockWatch {
   /** The same for claims from before the clock was set back. */
   #forgottenUntilMs = Number.NEGATIVE_INFINITY;
 
-  /** @throws NonceStoreUnavailableError until no request from before the clock was set back can count any more */
+  /** @throws NonceStoreUnavailableError until no request from before the clock was set back could be accepted any more */
   note(nowMs: number, keepUntilMs: number): void {
     if (nowMs < this.#latestMs - SLACK_MS) {
       this.#forgottenUntilMs = this.#untilMs;

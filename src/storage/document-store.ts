@@ -14,14 +14,14 @@ export interface DocumentStore {
   /**
    * The bytes of a key, or null if there are none.
    *
-   * @param atMost the caller needs no more bytes than these; a store may return only so many
+   * @param atMost the most bytes that the caller needs; a store may return no more
    */
   read(key: string, atMost?: number): Promise<Uint8Array | null>;
   /**
    * Compare-and-swap: writes `next` if and only if the bytes are still `expected` (null: there are none). Atomic, and
    * durable once it returns. After a crash, either the old or the new bytes are there.
    *
-   * @param pages those to write before the document, and those to remove after it
+   * @param pages the pages to write before the document, and those to remove after it
    * @returns false if the bytes are no longer `expected`: then nothing has changed, apart from pages that no document names
    */
   swap(key: string, expected: Uint8Array | null, next: Uint8Array, pages?: PageChanges): Promise<boolean>;
@@ -47,7 +47,7 @@ export interface DocumentStore {
    * intervals.
    */
   watch?(key: string, changed: () => void): void;
-  /** Reports which revision of a document an instance uses. It is not sealed, only shown to people, and decides nothing. */
+  /** Reports which revision of a document an instance uses. It is not sealed; it is only shown to people, and no check uses it. */
   confirm?(key: string, instance: string, revision: number): Promise<void>;
   /** The revisions that instances reported within the last 30 s. */
   confirmed?(key: string): Promise<readonly number[]>;

@@ -20,7 +20,7 @@ export function isKvNamespace(value: unknown): value is KvNamespace {
 /**
  * Reads a document from a KV namespace, with the driver of unstorage.
  *
- * @param atMost a larger value counts as missing, and little more of it than these bytes is read; default: any size
+ * @param atMost a larger value is treated as missing, and only a little more than `atMost` of it is read; default: any size
  * @returns its bytes, or its text, which can be long: the caller decides how much of it to convert. Null if there is none
  * @throws AmeshError `allow_list_unavailable` if unstorage is not installed; errors of the namespace
  */
@@ -35,7 +35,7 @@ export async function readKv(
   return storage.getItemRaw<Uint8Array | string>(key);
 }
 
-/** A namespace for the driver that returns no large value. unstorage writes bytes in base64, with a prefix. */
+/** A namespace for the driver, without large values. unstorage writes bytes in base64, with a prefix. */
 function limited(binding: KvNamespace, atMost: number): KvNamespace {
   const most = 'base64:'.length + 4 * Math.ceil(atMost / 3);
   const get = async (key: string) => {

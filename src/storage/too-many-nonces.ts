@@ -1,6 +1,6 @@
 import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
 
-/** The error for delegates of a device that have as many nonces as they may. */
+/** The error if the delegates of a device have as many nonces as they may have. */
 export function tooManyNonces(most: number): NonceStoreUnavailableError {
   const number = most.toLocaleString('en-US');
   return new NonceStoreUnavailableError(

@@ -21,7 +21,7 @@ export function nameOf(uid: number): string | null {
   return accounts().find((account) => account.uid === uid)?.name ?? null;
 }
 
-/** The name of this process's user, also from a directory service; null if it has none, as in many containers. */
+/** The name of this process's user, including users of a directory service; null if it has none, as in many containers. */
 export function ownName(): string | null {
   try {
     return userInfo().username;
@@ -30,7 +30,7 @@ export function ownName(): string | null {
   }
 }
 
-/** The home folder of a user; null if /etc/passwd has no usable one. */
+/** The home folder of a user; null if /etc/passwd names no usable folder. */
 export function homeOf(uid: number): string | null {
   const home = accounts().find((account) => account.uid === uid)?.home;
   return home === undefined || !/^\/./.test(home) || home === '/nonexistent' ? null : home;
@@ -62,6 +62,6 @@ function linesOf(path: string): string[][] {
       .split('\n')
       .map((line) => line.split(':'));
   } catch {
-    return []; // then no user is known
+    return []; // nothing is known about users then
   }
 }

@@ -14,9 +14,9 @@ const WAIT_MS = 20_000;
 /** No process waits this long for a lock, so an older file belongs to a dead process, in milliseconds. */
 const REST_MS = 60_000;
 
-// What rename says of a folder that is there and not empty; the last one on Windows.
+// The error codes of rename for an existing folder that is not empty; the last one on Windows.
 const TAKEN = new Set<unknown>(['ENOTEMPTY', 'EEXIST', 'EPERM']);
-// Error codes of rename for an existing, non-empty folder; the last one on Windows.
+// The end of the name of a temporary file or folder of amesh. Killed processes leave some behind.
 const REST = /\.[A-Za-z0-9_-]{22}\.tmp$/;
 
 /**
@@ -60,7 +60,7 @@ export class FileLock {
           if (codeOf(error) === 'ENOTDIR') throw noFolder(`${path}.lock`);
           if (!TAKEN.has(codeOf(error))) throw error;
         }
-        const now = performance.now(); // the wall clock may jump, and the file server's may differ
+        const now = performance.now(); // the wall clock may jump, and the clock of a file server may differ
         const current = holderOf(`${path}.lock`);
         if (current !== holder) {
           holder = current;
@@ -121,7 +121,7 @@ export class FileLock {
     try {
       utimesSync(this.#file, now, now);
     } catch {
-      // Lost; commit() and assertHeld() report it.
+      // The lock was lost. commit() and assertHeld() report that.
     }
   }
 
@@ -162,7 +162,7 @@ export function newToken(): string {
   return randomBytes(16).toString('base64url');
 }
 
-/** The error for something else at the lock's path, which will not go away. */
+/** The error for something at the lock's path that is not a lock, and so will not go away. */
 function noFolder(lock: string): AmeshError {
   return new AmeshError(STORAGE_CODES.store_busy, `${lock} is the place of a lock, but not a folder.`, {
     fix: 'Remove it, and try again. No changes were made.',
@@ -190,7 +190,7 @@ async function evict(path: string): Promise<void> {
   await removeQuietly(away);
 }
 
-/** Another user's files may be undeletable. That must not turn a successful write into a failure. */
+/** Files of another user may not be removable. That must not turn a successful write into a failure. */
 async function removeQuietly(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true }).catch(() => {});
 }

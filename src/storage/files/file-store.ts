@@ -21,7 +21,7 @@ export class FileStore implements DocumentStore {
   readonly #pagesOf: (key: string) => string;
 
   /**
-   * Does not read or write yet.
+   * Creates the store, without reading or writing anything.
    *
    * @param dir an absolute path; created at the first write
    * @param pagesOf the name of the folder in `dir` for the pages of a document; default `list`
@@ -52,15 +52,15 @@ export class FileStore implements DocumentStore {
     const path = this.#path(key);
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
-    const enough = (before?.length ?? 0) + 1; // to see that there is more
-    if (!isSame(await this.read(key, enough), before)) return false; // saves writing a useless file
+    const enough = (before?.length ?? 0) + 1; // one byte more shows that the file is longer
+    if (!isSame(await this.read(key, enough), before)) return false; // avoids writing a file that would be discarded
     await makePrivateFolder(this.dir);
     const pages = this.#pages(key);
     let missing: readonly string[] = [...changes.write.keys()];
     for (;;) {
       await pages.write(missing, changes.write);
       const lock = await FileLock.take(path, content);
-      // From here to the commit in one turn, so that a kill rarely leaves a lock behind.
+      // From here to the commit, everything runs in one turn, so that a kill rarely leaves a lock behind.
       let changed: boolean;
       try {
         changed = !isSame(readNow(path), before);
@@ -82,7 +82,7 @@ export class FileStore implements DocumentStore {
       await syncFolder(this.dir).catch((cause) => {
         throw new AmeshError(STORAGE_CODES.store_unsynced, undefined, { cause });
       });
-      // The change is done, whether this works or not.
+      // The change is done, even if this fails.
       await removeRests(path).catch(() => {});
       if (changes.remove.length > 0) await this.#sweep(key);
       return true;
@@ -124,7 +124,7 @@ export class FileStore implements DocumentStore {
   /**
    * Runs `action` while no other process holds the same lock.
    *
-   * @param name a file name in this folder; the lock is `<name>.lock`, the one under which `swap` writes that file
+   * @param name a file name in this folder; the lock is `<name>.lock`, which `swap` takes, too, to write that file
    * @param action receives a function that throws if the lock was lost (for example after a laptop slept); call it right
    *   before changing something
    * @throws AmeshError `store_busy` if others hold the lock for 20 s

@@ -16,14 +16,17 @@ const MODELESS: Readonly<Record<number, readonly [name: string, mend: string]>> 
   3133910204: HOST, // vmhgfs
 };
 
-/** File systems that may lack modes: FUSE is sshfs, but also NTFS and bind mounts of Docker Desktop; 9p is Windows disks in WSL. */
+/**
+ * File systems that may lack modes. FUSE is sshfs, but also NTFS and bind mounts of Docker Desktop. 9p is used for Windows disks in
+ * WSL.
+ */
 const DOUBTFUL: Readonly<Record<number, readonly [name: string, mend: string]>> = {
   1702057286: ['FUSE', 'in a container of Docker Desktop, use a named volume'],
   16914839: ['9p', 'in WSL, mount it with the option metadata (/etc/wsl.conf)'],
 };
 
 /**
- * Why `chmod` has no effect on a path, or may have none, and what to do; null if its file system is not known for that.
+ * Why `chmod` has no effect on a path, or may have none, and what to do; null for all other file systems.
  *
  * @param typeOf returns the file system type of a path; default: statfs
  */

@@ -6,7 +6,7 @@ import { makePrivateFolder, writePrivateFile } from './private-file';
 import { readRegularFile } from './regular-file';
 import { syncFolder } from './sync-folder';
 
-/** The form of our file names. Files with other names are not ours to remove. */
+/** The form of our file names. We do not remove files with other names, since they are not ours. */
 const NAME = /^[A-Za-z0-9_-]{43}$/;
 const NAMES = /"[A-Za-z0-9_-]{43}"/g;
 
@@ -47,11 +47,11 @@ export class PageFiles {
       }
     }
     await syncFolder(this.dir);
-    // The pages are written, whether this works or not.
+    // The pages are written, even if this fails.
     await removeRests(join(this.dir, names.at(-1) as string)).catch(() => {});
   }
 
-  /** The names that have no file. */
+  /** The names for which there is no file. */
   missingNow(names: Iterable<string>): string[] {
     return [...names].filter(
       (name) => statSync(join(this.dir, name), { throwIfNoEntry: false }) === undefined,
@@ -66,12 +66,14 @@ export class PageFiles {
       try {
         unlinkSync(join(this.dir, name));
       } catch {
-        // A folder, for example. The others can still be removed.
+        // It may be a folder, for example. The others can still be removed.
       }
     }
   }
 
-  /** If root creates the folder, it gets the owner and mode of its parent: a server without root must read it, too. */
+  /**
+   * If root creates the folder, it gets the owner and mode of its parent, so that a server that does not run as root can read it.
+   */
   async #makeFolder(): Promise<void> {
     const isNew = statSync(this.dir, { throwIfNoEntry: false }) === undefined;
     await makePrivateFolder(this.dir);

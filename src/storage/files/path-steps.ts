@@ -5,7 +5,7 @@ import { join, parse, sep } from 'node:path';
 export interface Step {
   /** Its absolute path. */
   readonly path: string;
-  /** Of the entry itself, not of a link's target. */
+  /** The stats of the entry itself, not of the target of a link. */
   readonly stats: Stats;
   /** The folder that contains it; null for the root of the file system. */
   readonly parent: Step | null;
@@ -59,7 +59,7 @@ export function nearestStep(path: string): Step | null {
   try {
     for (const step of stepsTo(path)) if (!step.stats.isSymbolicLink()) nearest = step;
   } catch {
-    // A later use reports the error.
+    // A later use of the path reports the error.
   }
   return nearest;
 }

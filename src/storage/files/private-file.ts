@@ -7,7 +7,7 @@ import { syncFile } from './sync-file';
 /**
  * Creates a folder that only its owner can access, whatever the umask. An existing folder stays unchanged.
  *
- * @throws AmeshError `allow_list_unavailable` where a file is in its place
+ * @throws AmeshError `allow_list_unavailable` if there is a file in its place
  */
 export async function makePrivateFolder(path: string): Promise<void> {
   if (!(await makeFolder(path)) || ((await lstat(path)).mode & 0o777) === 0o700) return;
@@ -81,12 +81,12 @@ export async function writePrivateFile(
 }
 
 /**
- * Keeps the owner of a replaced file in a folder of root: another user's server may have to read it. In another user's
- * folder root gives nothing away, since that user could put anything there.
+ * Keeps the owner of a file that is replaced in a folder of root: the server of another user may have to read it. In a folder of
+ * another user, root does not give the file away, since that user could have put anything there.
  */
 async function keepOwner(file: FileHandle, replaces: string): Promise<void> {
   const folder = await stat(dirname(replaces));
   if (folder.uid !== 0) return;
-  const before = await lstat(replaces).catch(() => null); // does not exist yet
+  const before = await lstat(replaces).catch(() => null); // there is no such file yet
   if (before?.isFile() && before.uid !== 0) await file.chown(before.uid, before.gid);
 }

@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises';
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Reads a regular file. A pipe, a socket or a device might never end.
+ * Reads a regular file, and nothing else: a pipe, a socket or a device might never end.
  *
  * @param atMost the most bytes that the caller needs
  * @throws NodeJS.ErrnoException; `ENOTFILE` if it is not a regular file
@@ -35,6 +35,6 @@ export function readRegularFileSync(path: string): Uint8Array {
 }
 
 function assertNoStream(stats: Stats, path: string): void {
-  if (stats.isFile() || stats.isDirectory()) return; // reading a folder fails by itself
+  if (stats.isFile() || stats.isDirectory()) return; // reading a folder fails anyway
   throw Object.assign(new Error(`${path} is not a regular file`), { code: 'ENOTFILE' });
 }

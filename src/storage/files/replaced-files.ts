@@ -6,13 +6,13 @@ import { syncFolder } from './sync-folder';
 
 const FOLDER = 'replaced';
 
-/** amesh writes no larger file, so a larger one is moved and not read. */
+/** amesh writes no larger file, so a larger one is moved without being read. */
 const MAX_BYTES = 67_108_864;
 
 /**
  * A place for files that will be replaced: a new folder in `replaced/`, created on first use.
  *
- * The files stay where they are and get a second name there, so an interrupted command leaves everything in place.
+ * The files stay where they are and get a second name there, so everything is still in place after a command was interrupted.
  */
 export class ReplacedFiles {
   readonly #dir: string;
@@ -36,7 +36,7 @@ export class ReplacedFiles {
     for (const name of names) {
       if (!(await isFile(join(this.#dir, name)))) continue;
       const [from, to] = [join(this.#dir, name), join(await this.#made(), name)];
-      const isLink = (await lstat(from)).isSymbolicLink(); // a relative link would break there
+      const isLink = (await lstat(from)).isSymbolicLink(); // a relative link would not work there
       // Not every file system has hard links, and some kernels forbid linking another user's file.
       await (isLink ? copy(from, to) : link(from, to).catch(() => copy(from, to)));
     }
@@ -81,7 +81,7 @@ export class ReplacedFiles {
   async forget(): Promise<void> {
     if (!this.#isMade || this.#hasMoved) return;
     await rm(this.#path, { recursive: true, force: true }).catch(() => {});
-    await rmdir(join(this.#dir, FOLDER)).catch(() => {}); // fails if it contains older ones
+    await rmdir(join(this.#dir, FOLDER)).catch(() => {}); // fails if there are older copies
     this.#isMade = false;
   }
 
@@ -98,7 +98,7 @@ export class ReplacedFiles {
   }
 }
 
-/** Whether this is a file, also behind a symbolic link, that is small enough to be one of amesh. */
+/** Whether this is a file that is small enough to be one of amesh; it may be behind a symbolic link. */
 export async function isFile(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => null);
   return found?.isFile() === true && found.size <= MAX_BYTES;

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 
 const sync = promisify(fsync);
 
-/** Waits until written data is on disk. The handle's own `sync()` is missing under Yarn Plug'n'Play. */
+/** Waits until written data is on disk. Under Yarn Plug'n'Play, the handle has no `sync()`. */
 export function syncFile(file: FileHandle): Promise<void> {
   return sync(file.fd);
 }

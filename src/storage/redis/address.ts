@@ -5,15 +5,15 @@ import { loadIoRedis } from './load';
 import { askRun } from './remembers';
 import { type RedisSource, toRedisClient } from './source';
 
-/** Longer than needed. */
+/** How long the random value stays: longer than needed. */
 const WORD_LASTS_MS = 5000;
 
 /**
- * Opens a new connection to find out where an address leads now: an open connection stays where it is when a proxy, a name
- * or a sentinel starts to point elsewhere.
+ * Opens a new connection to find out where an address leads now: an open connection does not move when a proxy, a name or a
+ * sentinel starts to point elsewhere.
  *
  * @param node the Redis of the open connection
- * @returns the run ID of that Redis; empty if it has none but is the same Redis; null if it is another one
+ * @returns the run ID of that Redis; empty if it has none, but is the same Redis; null if it is another Redis
  * @throws Error if it does not respond within `timeoutMs`
  */
 export async function askAddress(
@@ -42,7 +42,7 @@ async function ask(client: RedisClient, node: RedisNode): Promise<string | null>
   await client.connect();
   const run = await askRun(client);
   if (run !== '') return run;
-  // Without a run ID the data may be a copy: write a random value through one, and read it through the other.
+  // Without a run ID the data may be a copy. So this writes a random value through one connection, and reads it through the other.
   const word = randomBytes(9).toString('base64url');
   await node.set(`amesh:nonce:here:${word}`, word, 'PX', WORD_LASTS_MS);
   return (await client.getrange(`amesh:nonce:here:${word}`, 0, word.length)) === word ? '' : null;

@@ -14,7 +14,7 @@ export interface RedisNode {
   on(event: string, listener: (...args: never[]) => void): unknown;
 }
 
-/** A connection to a single Redis, to one behind sentinels, or to a Redis Cluster. */
+/** A connection to a single Redis, to a Redis behind sentinels, or to a Redis Cluster. */
 export interface RedisClient extends RedisNode {
   readonly isCluster?: boolean | undefined;
   readonly options: object;

@@ -7,12 +7,12 @@ const RETRY_MS = { first: 50, most: 1000 };
 /** The errors of ioredis for a command without a connection. */
 const CLOSED = /^Connection is closed|^Stream isn't writeable/;
 
-/** While slots move, the answer may stay the same for a while. */
+/** While slots move, a node may still give the old answer for a while. */
 const RELEARN_PAUSE_MS = 10;
 
 /** The events of a connection. */
 export interface ConnectionEvents {
-  /** Commands can be sent, or a node joined or left. What is behind the connection is unknown. */
+  /** Commands can be sent, or a node has joined or left. Now it is unknown which Redis is behind the connection. */
   changed(): void;
   /** Commands fail. It reconnects itself. */
   lost(): void;
@@ -22,7 +22,7 @@ export interface ConnectionEvents {
 
 /**
  * Our own connection to a Redis, its master behind sentinels, or a cluster. It reconnects itself, throws no errors outside
- * of commands, and keeps no process alive (except that of a cluster, until it is closed).
+ * of commands, and does not keep the process alive; a connection to a cluster does, until it is closed.
  */
 export class RedisConnection {
   #client: RedisClient | null = null;
@@ -64,7 +64,7 @@ export class RedisConnection {
     return client.nodes?.('master') ?? [client];
   }
 
-  /** Learns which node has which slots of a cluster. ioredis does not do so after a pipeline with several errors. */
+  /** Learns which node has which slots of a cluster. ioredis does not learn that after a pipeline with several errors. */
   relearn(): Promise<void> {
     return new Promise((resolve) => {
       const { client } = this;
@@ -73,17 +73,17 @@ export class RedisConnection {
     });
   }
 
-  /** The connection works. */
+  /** Notes that the connection works. */
   succeeded(): void {
     this.#reason = null;
     this.#retryMs = RETRY_MS.first;
   }
 
-  /** The connection, or what is behind it, has a fault. */
+  /** Notes a fault of the connection, or of the Redis behind it. */
   failed(error: Error): void {
     // "Connection is closed" must not hide an earlier, more precise reason.
     if (this.#reason === null || !CLOSED.test(error.message)) this.#reason = toReason(error);
-    // It would continue in database 0.
+    // Otherwise it would continue in database 0.
     if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#client?.disconnect();
   }
 

@@ -1,9 +1,9 @@
-/** The replies of {@link CLAIM} in addition to OK, and nil for a nonce that was claimed before: as SET does. */
+/** A reply of {@link CLAIM}. The others are those of SET: OK, and nil for a nonce that was claimed before. */
 export const FULL = 'FULL';
 
 /**
- * Claims a nonce of the delegates of a device, whose nonces are members of one key. So they can be counted, all are in one slot
- * of a cluster, and it takes one command. Each claim removes some that are over; it never looks at all of them.
+ * Claims a nonce of the delegates of a device. These nonces are members of one key: so they can be counted, they are in one slot of
+ * a cluster, and a claim takes one command. Each claim removes some expired nonces; it never looks at all of them.
  */
 export const CLAIM = `
 local time = redis.call('TIME')

@@ -16,13 +16,13 @@ const TIMEOUT_MS = 2000;
 /** How long an answer about the eviction policy is valid. */
 const KEEPS_MS = 10_000;
 
-/** A connection that only listens does not notice that its peer disappeared silently. */
+/** A connection that only listens does not notice when its peer disappears silently. */
 const PING_EVERY_MS = 10_000;
 
-/** A large document may take longer to transfer. */
+/** A large document gets more time: it takes longer to transfer. */
 const BYTES_A_MS = 10_000;
 
-/** Pages in one answer: with more of them, other requests would wait until all are read from the connection. */
+/** The most pages in one reply: with more, other requests would wait until all are read from the connection. */
 const PAGES_AT_ONCE = 4;
 
 /** The field of the document. Each page has a field under its own name, which is longer. */
@@ -68,7 +68,7 @@ return 1`;
 
 const DISCARD = `if redis.call('HSTRLEN', KEYS[1], ARGV[1]) > tonumber(ARGV[2]) then redis.call('DEL', KEYS[1]) end`;
 
-// By the clock of Redis: those of the instances may differ. Anything that no instance wrote is deleted.
+// Uses the clock of Redis, since the clocks of instances may differ. A value that no instance has written is deleted.
 const CONFIRM = `if redis.call('HLEN', KEYS[1]) > 10000 then redis.call('DEL', KEYS[1]) end
 local now = redis.call('TIME')[1]
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. now)
@@ -95,7 +95,7 @@ export class RedisDocumentStore implements DocumentStore {
   readonly #pingEveryMs: number;
   #subscriber: RedisConnection | undefined;
   #pinging: NodeJS.Timeout | undefined;
-  /** Until when it is known that this Redis evicts no list, by `performance.now()`. */
+  /** Until when the answer counts that this Redis evicts no list, by `performance.now()`. */
   #keepsUntil = Number.NEGATIVE_INFINITY;
   readonly #ready = new Set<() => void>();
   readonly #watched = new Map<string, (() => void)[]>();
@@ -116,7 +116,7 @@ export class RedisDocumentStore implements DocumentStore {
     const found = await this.#run((client) =>
       client.evalBuffer(READ, 1, this.#prefix + key, DOCUMENT, String(atMost)),
     );
-    // It is longer than atMost, so it was not sent.
+    // The document is longer than atMost, so it was not sent.
     if (typeof found === 'number') return new Uint8Array(atMost);
     return found === null ? null : new Uint8Array(found as Uint8Array);
   }
@@ -142,7 +142,7 @@ export class RedisDocumentStore implements DocumentStore {
     next: Uint8Array,
     { write, remove }: PageChanges = { write: new Map(), remove: [] },
   ): Promise<boolean> {
-    // A single connection sends them in this turn. A command that has to wait needs copies, which cost time for megabytes.
+    // A single connection sends the bytes in this turn. If the command has to wait, it needs copies, which take time for megabytes.
     const isSentNow = this.#commands.isReady && performance.now() < this.#keepsUntil;
     const keep = isSentNow && !this.#commands.isCluster ? toView : toCopy;
     const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
@@ -168,7 +168,7 @@ export class RedisDocumentStore implements DocumentStore {
       );
       return swapped === 1;
     } catch (error) {
-      // A script that Redis refuses changed nothing; a missing answer proves nothing.
+      // A script that Redis refuses changed nothing; a missing reply proves nothing.
       if (!wasSent || isReply((error as AmeshError).cause)) throw error;
       const now = await this.read(key).catch(() => null);
       if (now !== null && Buffer.compare(now, content) === 0) return true;
@@ -229,7 +229,7 @@ export class RedisDocumentStore implements DocumentStore {
     return connection;
   }
 
-  /** Any answer shows that the connection works. */
+  /** Any reply shows that the connection works. */
   #ping({ client, isReady, isCluster }: RedisConnection): void {
     if (client === null || !isReady || isCluster) return; // a cluster subscribes with another connection
     const silent = () => {
@@ -247,17 +247,17 @@ export class RedisDocumentStore implements DocumentStore {
         // Something may have been published before this subscription.
         for (const changed of [...this.#watched.values()].flat()) changed();
       },
-      () => {}, // it reconnects, and is polled in the meantime
+      () => {}, // the connection reconnects; until then, the store is polled
     );
   }
 
-  /** The connection may lead to another Redis than before. */
+  /** Forgets what is known about Redis: the connection may now lead to another one. */
   #changed(): void {
     this.#keepsUntil = Number.NEGATIVE_INFINITY;
     this.#wake();
   }
 
-  /** @throws AmeshError `allow_list_unavailable` if this Redis may evict the list: it would be gone without a trace */
+  /** @throws AmeshError `allow_list_unavailable` if this Redis may evict the list, which would then be gone without a trace */
   async #assertKeeps(): Promise<void> {
     const askedAt = performance.now();
     if (askedAt < this.#keepsUntil) return;
@@ -304,7 +304,7 @@ export class RedisDocumentStore implements DocumentStore {
     } catch (error) {
       if (isAmeshError(error)) throw error;
       const isReplied = (error as Error).name === 'ReplyError';
-      // A command on a connection that was just lost hears less than the connection did.
+      // If the connection was just lost, its own error says more than the error of the command.
       const { message } = toReason(isReplied ? (error as Error) : (connection.reason ?? (error as Error)));
       const cause = Object.assign(new Error(message), { isReply: isReplied });
       if (!cause.isReply) connection.client?.disconnect(); // silent or lost: a new connection may work

@@ -32,8 +32,8 @@ export class IoRedisError extends Error {
 let loaded: IoRedisModule | undefined;
 
 /**
- * Loads ioredis once: a process that gave up root may no longer be able to read its own packages. Outside of a bundle it is
- * loaded before this returns its promise. That takes 90 ms, so it has to be over when a server begins to listen.
+ * Loads ioredis once: a process that gave up root may no longer be able to read its own packages. Outside a bundle, it is loaded
+ * before this function returns its promise. That takes 90 ms, so it must be over when a server begins to listen.
  *
  * @throws IoRedisError if it is not installed, or has an unsupported major version
  */
@@ -54,8 +54,8 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
 }
 
 /**
- * The error of {@link loadIoRedis}, as far as it is known synchronously, so that a server that needs Redis does not start
- * without ioredis. Inside a bundle nothing is known, since the bundle may contain ioredis.
+ * The error of {@link loadIoRedis}, if it can be known synchronously, so that a server that needs Redis does not start without
+ * ioredis. Inside a bundle nothing is known, since the bundle may contain ioredis.
  *
  * @returns null if no error is known
  */
@@ -90,7 +90,7 @@ function versionOf(require: NodeJS.Require): string | null {
   }
 }
 
-/** Resolves modules like this package does; null if this module is not a file of the package. */
+/** Resolves modules as this package does; null if this module is not a file of the package. */
 function requireOfPackage(): NodeJS.Require | null {
   try {
     const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
@@ -102,8 +102,8 @@ function requireOfPackage(): NodeJS.Require | null {
 }
 
 /**
- * The message of an ioredis error, without the command that was sent: a server that does not know a command repeats its
- * arguments, and those of AUTH are a password.
+ * The message of an ioredis error, without the command that was sent: a server that does not know a command repeats its arguments,
+ * and an argument of AUTH is a password.
  */
 export function toReason(error: Error): Error {
   if (error instanceof IoRedisError) return error;

@@ -7,7 +7,7 @@ const MARKER = 'amesh:nonce:since:';
 /** Longer than any marker, so that a large value of another client is not fetched. */
 const MAX_MARKER = 250;
 
-/** No real cluster has a few times as many masters. */
+/** More names than any cluster needs to find one for each master. */
 const MAX_MARKERS = 10_000;
 
 /** How long a mark lasts if nobody renews it, by the clock of its Redis. After that, nonces may have gone elsewhere. */
@@ -18,13 +18,13 @@ export interface Mark {
   readonly text: string;
   /** The time since which it remembers, Unix seconds by the writer's clock. */
   readonly since: number;
-  /** A new one each time that somebody starts from the beginning. */
+  /** A new ID each time that somebody starts from the beginning. */
   readonly id: string;
   /** When it was written, by the clock of its Redis, Unix milliseconds; undefined if unknown. */
   readonly bornMs: number | undefined;
 }
 
-/** The mark in a text; null if it is not a mark, or of another run. */
+/** The mark in a text; null if it is not a mark, or belongs to another run. */
 export function toMark(text: string, run: string): Mark | null {
   const [markedRun, since, id = '', born] = text.split(' ');
   if (markedRun !== run || !/^\d{1,15}$/.test(since ?? '') || id === '') return null;
@@ -43,7 +43,7 @@ export async function writeMark(
 ): Promise<Mark> {
   const id = randomBytes(9).toString('base64url');
   const text = `${run} ${since} ${id} ${nowMs ?? ''}`;
-  // An absolute time if known, so that a delayed command does not revive a mark.
+  // If the time is known, the end is absolute, so that a delayed command does not revive a mark.
   const [unit, end] =
     nowMs === undefined ? (['PX', MARK_LASTS_MS] as const) : (['PXAT', nowMs + MARK_LASTS_MS] as const);
   await node.set(markerOf(node), text, unit, end);
@@ -60,13 +60,13 @@ export async function renewMark(node: RedisNode, { text }: Mark): Promise<boolea
   try {
     return (await node.pexpire(key, MARK_LASTS_MS)) === 1;
   } catch (error) {
-    // The ACL of this Redis user allows only the commands of a claim.
+    // The ACL of this Redis user may allow only the commands of a claim.
     if (!/^NOPERM/.test((error as Error).message)) throw error;
     return (await node.set(key, text, 'PX', MARK_LASTS_MS, 'XX')) === 'OK';
   }
 }
 
-/** The text of the mark. In a cluster, a master answers only for its own keys: the next name may be one of them. */
+/** The text of the mark. In a cluster, a master answers only for its own keys, so this tries one name after the other. */
 export async function readMarker(node: RedisNode): Promise<string> {
   for (let tries = 0; ; tries++) {
     try {

@@ -22,9 +22,9 @@ const CHECK_EVERY_MS = 500;
 const CHECK_AGAIN_MS = 100;
 /** A Redis that does not respond within this time gets a new connection. */
 const CHECK_TIMEOUT_MS = 2000;
-/** A slower answer is too old: a mark renewed by it could outlive its waiting time. */
+/** A slower reply is too old: a mark that it renews could outlast the time for which others wait. */
 const CHECK_WITHIN_MS = 750;
-/** How long an answer is valid. */
+/** How long a reply is valid. */
 const SURE_MS = MARK_LASTS_MS;
 
 /** The errors of a cluster for keys of another node, or of none: the command was not executed. */
@@ -37,10 +37,10 @@ type Closed = Pick<RedisProblem, 'why'> & Partial<RedisProblem>;
  * A {@link NonceStore} that detects replays across any number of processes: one command per request. If Redis does not
  * answer in time, the request is refused.
  *
- * States: closed (no connection, or it is unknown since when that Redis remembers, or it may forget), waiting (it may have
- * missed claims until now: until the next whole second, so that `startedAt` separates the past from the future), open. Only
- * an open store accepts requests. An answer counts only if the store was open from the question to the answer, and if the
- * mark of that Redis was read after the claim. The open state ends unless it is confirmed.
+ * The store is in one of three states. Closed: there is no connection, or Redis may forget, or it is unknown since when it
+ * remembers. Waiting: Redis may have missed claims until now, so the store waits for the next whole second, and `startedAt` then
+ * separates earlier requests from later ones. Open: requests are accepted. A reply counts only if the store was open from the
+ * command to the reply, and if the mark of that Redis was read after the claim. The open state ends unless it is confirmed.
  *
  * @see docs/production.md
  */
@@ -51,7 +51,7 @@ export class RedisNonceStore implements NonceStore {
   readonly #tenure: Tenure;
   readonly #connection: RedisConnection;
   readonly #clock = new ClockWatch();
-  /** Increased whenever the knowledge about Redis becomes invalid. */
+  /** Increased whenever what is known about Redis becomes invalid. */
   #generation = 0;
   #isSure = false;
   /** When the open state ends, by `performance.now()`. */
@@ -62,7 +62,7 @@ export class RedisNonceStore implements NonceStore {
   #reading: Promise<boolean> | undefined;
   /** The nodes that were checked and may be trusted to remember. */
   #masters: readonly RedisNode[] = [];
-  /** Why it is closed, if Redis itself is not missing. */
+  /** Why the store is closed although Redis answers. */
   #problem: Closed | null = null;
   #isChecking = false;
   #isClosed = false;
@@ -88,7 +88,7 @@ export class RedisNonceStore implements NonceStore {
   }
 
   /**
-   * Unix seconds: requests created earlier may have been claimed without the knowledge of this Redis. Undefined before the
+   * Unix seconds: this Redis may not know the claims of requests that were created earlier. Undefined before the
    * first connection.
    */
   get startedAt(): number | undefined {
@@ -153,8 +153,8 @@ export class RedisNonceStore implements NonceStore {
   }
 
   /**
-   * Whether the Redis of these claims also has the mark: databases can be swapped or emptied behind an open connection. It
-   * is read once for all current claims, after them: this runs before they are sent.
+   * Whether the Redis of these claims also has the mark: databases can be swapped or emptied behind an open connection. The mark is
+   * read once for all current claims. This runs before they are sent, so the mark is read after them.
    */
   #readMark(): Promise<boolean> {
     const [node] = this.#masters;
@@ -172,7 +172,7 @@ export class RedisNonceStore implements NonceStore {
     return this.#reading;
   }
 
-  /** @throws NonceStoreUnavailableError if nobody waits for the answer any more, or no answer will come */
+  /** @throws NonceStoreUnavailableError if nobody waits for the result any more, or there will be none */
   async #opening(waiting: Waiting): Promise<void> {
     while (!this.#isOpen && !waiting.isOver && !this.#isClosed) {
       await new Promise<void>((resolve) => {
@@ -186,7 +186,7 @@ export class RedisNonceStore implements NonceStore {
     if (waiting.isOver || this.#isClosed) throw this.#unavailable('There is no connection to Redis');
   }
 
-  /** The connection is new, and may lead to another Redis than before. */
+  /** Forgets what is known about Redis: the connection is new, and may lead to another one. */
   #changed(): void {
     this.#tenure.reconnected();
     this.#shut();
@@ -251,7 +251,7 @@ export class RedisNonceStore implements NonceStore {
       if (performance.now() - askedAt > CHECK_WITHIN_MS) throw new Error('It responds too late.');
       settled = await inTime(() => this.#tenure.settle(masters, facts));
     } catch (error) {
-      // A confirmed state stays valid until it ends, or until a claim finds something else.
+      // A confirmed state stays valid until its time is over, or until a claim finds something else.
       this.#connection.failed(error as Error);
       return CHECK_AGAIN_MS;
     }

@@ -9,15 +9,16 @@ export interface RedisNonceStoreOptions extends RedisSourceOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * How many nonces the delegates of one device may have in Redis at once. A whole number from 1 to 10,000,000; default 125,000,
-   * which is 400 requests a second, and 15 MB. Further ones are refused with 503; the device itself is not affected.
+   * which is 400 requests a second, and 15 MB. Further requests of delegates are refused with 503; the device itself is not
+   * affected.
    */
   readonly maxDelegateNonces?: number | undefined;
   /**
-   * After Redis may have forgotten nonces, refuse all requests until no earlier request can count any more, not even of a
+   * After Redis may have forgotten nonces, refuse all requests until no earlier request could be accepted any more, not even from a
    * caller whose clock is ahead: for `clockSkewSeconds` and 10 s. Default false.
    */
   readonly strictRestart?: boolean | undefined;
-  /** What `verify()` has; only with `strictRestart`. Seconds, 1 to 300; default 30. */
+  /** The value that `verify()` has; only with `strictRestart`. Seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds?: number | undefined;
 }
 

@@ -13,11 +13,12 @@ const TIMEOUT_MS = 3000;
  * @param url undefined or empty if the variable is not set
  * @param variable the variable of the URL, for the message
  * @returns the problem; null if there is none
- * @throws VariableError if it is not a Redis URL; IoRedisError if ioredis is missing; Error if Redis does not respond within 3 s. None quotes the URL
+ * @throws VariableError if it is not a Redis URL; IoRedisError if ioredis is missing; Error if Redis does not respond within 3 s.
+ *   No error quotes the URL
  */
 export async function probeRedis(url: string | undefined, variable: string): Promise<RedisProblem | null> {
   const source = { kind: 'url', url: readRedisUrl(url, variable), redis: {} } as const;
-  await loadIoRedis(); // first: loading may be slow, and is not part of the time limit
+  await loadIoRedis(); // loaded first, since loading may be slow and is not part of the time limit
   let wake = () => {};
   const connection = new RedisConnection(source, { changed: () => wake(), lost: () => {} });
   try {

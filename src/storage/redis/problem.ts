@@ -1,7 +1,7 @@
 import type { Fix } from '../../core/errors/define-codes';
 import type { RedisFacts } from './remembers';
 
-/** What is wrong with a Redis, or with what amesh needs for it. */
+/** What is wrong with a Redis, or with the package that amesh needs for it. */
 export interface RedisProblem {
   /** The cause: one sentence. */
   readonly why: string;
@@ -12,7 +12,7 @@ export interface RedisProblem {
 /**
  * Why a Redis is not suitable; null if it is.
  *
- * @param warn called with what cannot be known
+ * @param warn called with a sentence about anything that cannot be known
  */
 export function problemOf(
   { maxmemoryPolicy, isCluster }: RedisFacts,

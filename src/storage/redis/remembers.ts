@@ -1,7 +1,7 @@
 import type { RedisNode } from './client';
 import { type Mark, readMarker, toMark } from './mark';
 
-/** The facts of a Redis that matter for its memory. */
+/** What decides whether a Redis remembers nonces. */
 export interface RedisFacts {
   /**
    * Changes with each start, each change of role, and each evicted key; empty if unknown.
@@ -9,7 +9,7 @@ export interface RedisFacts {
   readonly run: string;
   /** Its policy when its memory is full; undefined if unknown. */
   readonly maxmemoryPolicy: string | undefined;
-  /** A node of a cluster, whose keys are on several nodes. */
+  /** Whether it is a node of a cluster, whose keys are on several nodes. */
   readonly isCluster: boolean;
   /** Its own time, Unix milliseconds; undefined if unknown. */
   readonly nowMs: number | undefined;
@@ -54,7 +54,7 @@ function toRun(info: string): string {
   return [runId, field(info, 'master_replid') ?? '', field(info, 'evicted_keys') ?? ''].join('.');
 }
 
-/** Some services hide INFO; then its content is unknown. */
+/** The reply to INFO. Some services hide it; then it is empty. */
 async function infoOf(node: RedisNode): Promise<string> {
   try {
     return await node.info();

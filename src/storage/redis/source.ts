@@ -8,7 +8,7 @@ export type RedisSource =
   | { readonly kind: 'options'; readonly redis: object }
   | { readonly kind: 'client'; readonly client: IoRedis };
 
-/** A first node of a Redis Cluster. */
+/** A node of a Redis Cluster by which the others are found. */
 export type ClusterNode =
   | string
   | {
@@ -61,7 +61,7 @@ export function readRedisSource(options: RedisSourceOptions, variable: string): 
 
 /**
  * @param url undefined or empty if the variable is not set
- * @throws TypeError if it is not set; VariableError otherwise, without quoting the URL, which may contain a password
+ * @throws TypeError if it is not set; VariableError if it is wrong. Neither quotes the URL, which may contain a password
  */
 export function readRedisUrl(url: unknown, variable: string): string {
   if (url === undefined || url === '') {
@@ -74,7 +74,7 @@ export function readRedisUrl(url: unknown, variable: string): string {
   if (!isDecodable(username) || !isDecodable(password)) {
     throw new VariableError(variable, 'contains a user or password with a bare %: write %25.');
   }
-  // ioredis would ask for database NaN, and reject where nothing can catch it.
+  // ioredis would select database NaN, and reject a promise that nobody can catch.
   if (![pathname.slice(1), searchParams.get('db') ?? ''].every((database) => /^\d{0,9}$/.test(database))) {
     throw new VariableError(
       variable,
@@ -98,9 +98,9 @@ function isClusterNode(node: ClusterNode): boolean {
   return typeof node?.host === 'string' && Number.isInteger(node.port);
 }
 
-// Commands are never queued and never sent twice: a repeated claim would find itself. Reconnecting is our own, since
-// ioredis's timers would keep a process alive; so would its wait for the end of a closed connection. The ready check is
-// ours, too: see `askRedis()`.
+// Commands are never queued and never sent twice: a repeated claim would find itself. Our own code reconnects, since the timers of
+// ioredis would keep a process alive, and so would its wait for the end of a closed connection. The ready check is ours, too: see
+// `askRedis()`.
 const OURS = {
   lazyConnect: true,
   enableOfflineQueue: false,
@@ -113,9 +113,9 @@ const OURS = {
 } as const;
 
 /**
- * Creates our own client for a source, with our own options; not connected yet.
+ * Creates our own client for a source, with our own options. It is not connected yet.
  *
- * @param module null if the source is a client, which brings it
+ * @param module null if the source is a client, since that knows its module
  */
 export function toRedisClient(source: RedisSource, module: IoRedisModule | null, more: object): RedisClient {
   const make = (Class: unknown, ...args: unknown[]) =>

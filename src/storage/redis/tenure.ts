@@ -4,8 +4,8 @@ import { INSTANCE_SKEW_SECONDS } from './options';
 import type { RedisFacts } from './remembers';
 
 /**
- * How long a Redis that may have missed claims is not trusted. By then the mark of the Redis that had them has expired, and
- * every process that used it has noticed that it was the wrong one.
+ * How long a Redis that may have missed claims is not trusted. By then, the mark of the Redis that has these claims has expired,
+ * and every process that used that Redis has noticed that it was the wrong one.
  */
 export const SETTLE_MS = 3000;
 
@@ -13,7 +13,7 @@ export const SETTLE_MS = 3000;
 export interface Settled {
   /** Unix seconds: requests created earlier may have been claimed elsewhere. */
   readonly since: number;
-  /** How long nobody may be accepted yet; not positive if that time is over. */
+  /** For how long no request may be accepted yet; not positive if that time is over. */
   readonly waitMs: number;
   /** The texts of the marks. */
   readonly texts: readonly string[];
@@ -21,15 +21,15 @@ export interface Settled {
 
 /**
  * What a process knows about the marks that it finds. While a mark exists, all claims went to its Redis: if they had gone
- * elsewhere, nobody would have renewed it. So a missing mark is a gap, and so is an unknown one after this process accepted
- * requests by another mark.
+ * elsewhere, nobody would have renewed it. So a missing mark shows a gap, and so does an unknown mark after this process has
+ * accepted requests under another one.
  */
 export class Tenure {
   readonly #waitSeconds: number;
   #since = 0;
   /** The marks of the last check, and when each was first seen; null before the first check. */
   #seen: ReadonlyMap<string, number> | null = null;
-  /** The marks by which a request was last accepted. */
+  /** The marks under which a request was last accepted. */
   #counted: ReadonlySet<string> = new Set();
   #acceptedMs = Number.NEGATIVE_INFINITY;
   #isReconnected = true;
@@ -39,22 +39,24 @@ export class Tenure {
     this.#waitSeconds = waitSeconds;
   }
 
-  /** A request was accepted. */
+  /** Notes that a request was accepted. */
   accepted(): void {
     this.#acceptedMs = Date.now();
   }
 
-  /** From now on, requests may be accepted by the marks of the last check. */
+  /** Notes that from now on, requests may be accepted under the marks of the last check. */
   opened(): void {
     this.#counted = new Set(this.#seen?.keys());
   }
 
-  /** A Redis that does not reveal its identity may now be another one. */
+  /** Notes that a Redis that does not reveal its identity may now be another one. */
   reconnected(): void {
     this.#isReconnected = true;
   }
 
-  /** Renews the marks of all masters. It writes those that are missing, or do not show a gap that this process knows. */
+  /**
+   * Renews the marks of all masters. It writes the marks that are missing, or that do not show a gap that this process knows about.
+   */
   async settle(masters: readonly RedisNode[], facts: readonly RedisFacts[]): Promise<Settled> {
     const next = Math.ceil((Date.now() + SETTLE_MS) / 1000);
     const isNew = this.#isReconnected;
@@ -68,7 +70,7 @@ export class Tenure {
       this.#since = Math.max(this.#since, (run === '' && isNew ? next : since) + this.#waitSeconds);
       const seenAt = this.#seen?.get(mark.id) ?? performance.now();
       seen.set(mark.id, seenAt);
-      // By the clock of Redis, since those of the instances may differ.
+      // Uses the clock of Redis, since the clocks of instances may differ.
       const isToldAge = nowMs !== undefined && mark.bornMs !== undefined && nowMs >= mark.bornMs;
       const ageMs = isToldAge ? nowMs - mark.bornMs : performance.now() - seenAt;
       waitMs = Math.max(waitMs, SETTLE_MS - ageMs);
@@ -90,8 +92,8 @@ export class Tenure {
       return { mark: await writeMark(node, fact, next), since: next };
     }
     const isKnown = this.#seen === null || this.#seen.has(mark.id) || this.#counted.has(mark.id);
-    // Requests that this process accepted since then are recorded elsewhere, where nobody would look. Each process checks
-    // that for itself, by its own clock.
+    // If this process has accepted requests since then, their claims are in another Redis, where nobody would look. Each process
+    // checks that for itself, by its own clock.
     const isMissing = !isKnown && mark.since * 1000 <= this.#acceptedMs;
     return isMissing ? { mark: await writeMark(node, fact, next), since: next } : { mark, since: mark.since };
   }

@@ -5,7 +5,7 @@ import { IoRedisError, ioRedisProblem, loadIoRedis } from './load';
 import type { RedisProblem } from './problem';
 import { readRedisUrl } from './source';
 
-/** The store for users who only set REDIS_URL. They asked for Redis, so nothing weaker replaces it. */
+/** The store for users who only set REDIS_URL. They asked for Redis, so no weaker store replaces it. */
 export class RedisUrlNonceStore implements NonceStore {
   #store: NonceStore | null = null;
   readonly #opening: Promise<NonceStore>;

@@ -11,7 +11,7 @@ import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 export { assertStorage, type UnstorageLike } from './unstorage';
 
-// A storage is the caller's object.
+// A map, because a storage is the caller's object.
 const stores = new WeakMap<UnstorageLike, DocumentStore>();
 
 /**
@@ -82,7 +82,7 @@ class FolderStore implements DocumentStore {
 /** Drivers that may return old data for some time. */
 const EVENTUAL = /^cloudflare-kv|^netlify-blobs|^vercel-kv/;
 
-/** A driver returns a whole item, whatever its size. So a storage with huge items makes a reader hold few of them. */
+/** A driver returns a whole item, whatever its size. With this limit, a reader holds only a few huge items in memory. */
 const READS_AT_ONCE = 4;
 
 /** Any other storage: changes are safe within this process only. */
@@ -126,7 +126,7 @@ class StorageDocumentStore implements DocumentStore {
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
     const swapping = this.#last.then(async () => {
-      const now = await this.read(key, (before?.length ?? 0) + 1); // enough to see that there is more
+      const now = await this.read(key, (before?.length ?? 0) + 1); // one byte more shows that the item is longer
       if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;
       try {
         for (const [name, page] of pages.write) await this.#storage.setItemRaw(pageKey(key, name), page);
@@ -135,7 +135,7 @@ class StorageDocumentStore implements DocumentStore {
         throw unavailable(error);
       }
       for (const name of pages.remove) {
-        await this.#storage.removeItem?.(pageKey(key, name)).catch(() => {}); // it only takes up space
+        await this.#storage.removeItem?.(pageKey(key, name)).catch(() => {}); // a leftover page only takes up space
       }
       return true;
     });

@@ -6,7 +6,7 @@ import { tooManyNonces } from '../too-many-nonces';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 interface Claimed {
-  /** The device, or the delegates of it. */
+  /** The device, or its delegates. */
   readonly name: string;
   readonly untilMs: number;
 }
@@ -15,9 +15,9 @@ interface Claimed {
 const FORGETFUL = /^(?:memory|lru-cache|null)$/;
 
 /**
- * A {@link NonceStore} on any storage of unstorage, if there is nothing better. It detects replays within one process, also
- * after a restart. It does not across processes, since no driver can claim a free key atomically; it logs that once.
- * Expired nonces are removed by the process that claimed them, and by drivers that support `ttl`.
+ * A {@link NonceStore} on any storage of unstorage, for apps without a better store. It detects replays within one process, even
+ * after a restart. It does not detect them across processes, since no driver can claim a free key atomically; it logs that once.
+ * The process that claimed a nonce removes it when it has expired; so do drivers that support `ttl`.
  */
 export class StorageNonceStore implements NonceStore {
   readonly #storage: UnstorageLike;
@@ -25,7 +25,7 @@ export class StorageNonceStore implements NonceStore {
   readonly #claiming = new Map<string, Promise<unknown>>();
 
   /**
-   * The claims of this process and their ends, oldest first: a storage may return old data, or evict data when it is full.
+   * The claims of this process and their ends, the oldest first: a storage may return old data, or evict data when it is full.
    */
   readonly #claimed = new Map<string, Claimed>();
   /** How many of them are nonces of the delegates of each device. */
@@ -69,7 +69,7 @@ export class StorageNonceStore implements NonceStore {
     try {
       const found = await readRaw(this.#storage, key);
       const text = new TextDecoder().decode(found ?? new Uint8Array());
-      // Anything but a past time is no permission: it was written by something else, or not completely.
+      // Only a time in the past is a permission: somebody else has written any other value, or it is incomplete.
       if (found !== null && !(/^\d+$/.test(text) && Number(text) <= Date.now())) return false;
       await this.#storage.setItemRaw(key, new TextEncoder().encode(String(Math.ceil(keepUntilMs))), {
         ttl: Math.max(60, Math.ceil((keepUntilMs - Date.now()) / 1000)), // the minimum of Cloudflare KV
@@ -77,14 +77,14 @@ export class StorageNonceStore implements NonceStore {
     } catch (error) {
       throw new NonceStoreUnavailableError('The storage of the nonces failed.', error);
     }
-    this.#forget(key); // so that it moves to the end of the order
+    this.#forget(key); // so that it moves to the end
     this.#claimed.set(key, { name, untilMs: keepUntilMs });
     if (areDelegates(name)) this.#delegates.set(name, (this.#delegates.get(name) ?? 0) + 1);
-    await this.#removeOld().catch(() => {}); // only expired claims stay
+    await this.#removeOld().catch(() => {}); // if this fails, only expired claims stay
     return true;
   }
 
-  /** Two at a time: faster than claims are added, without delaying a claim for long. */
+  /** Removes two at a time: faster than claims are added, without delaying a claim for long. */
   async #removeOld(): Promise<void> {
     for (let i = 0; i < 2; i++) {
       const [key, claimed] = this.#claimed.entries().next().value ?? [];

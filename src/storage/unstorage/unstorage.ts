@@ -18,7 +18,7 @@ export interface UnstorageLike {
   };
 }
 
-/** A driver of unstorage: its name tells whether it has compare-and-swap. */
+/** A driver of unstorage: its name shows whether it has compare-and-swap. */
 export interface UnstorageDriver {
   /** For example `redis`. */
   readonly name?: string | undefined;
@@ -38,7 +38,7 @@ export function assertStorage(storage: UnstorageLike): void {
 /**
  * The bytes of an item, never a parsed value; null if there is none.
  *
- * @param atMost copies little more than these, of a storage that returns more
+ * @param atMost how many bytes to copy, or a little more, if the storage returns more
  */
 export async function readRaw(
   storage: UnstorageLike,
