@@ -3,10 +3,10 @@ import type { PagedList as List, ParsedDevices as Parsed } from '../trust/format
 import type { LastSeenRecord as LastSeen } from '../trust/list/last-seen';
 import type { ListStore as Store } from '../trust/list/list-store';
 
-// Types only: a bundler of declarations would otherwise export a class, and this module exports none.
+// Aliases of types: otherwise a bundler of declarations would export the classes, and this module must not export any.
 /** When each device last made an accepted request. */
 export type LastSeenRecord = LastSeen;
-/** The next revision of an allow list, while it is being made. */
+/** The next revision of an allow list while it is made. */
 export type ListDraft = Draft;
 /** The allow list of a machine: reads, checks, changes and seals it. */
 export type ListStore = Store;

@@ -87,7 +87,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   };
 }
 
-/** The machine behind an instance. This is the only place that decides whose key seals the list. */
+/** The machine behind an instance. Only this function decides whose key seals the list. */
 function openMachine(settings: AmeshSettings): Machine {
   const env = settings.env();
   const variables = readTrustVariables(env);
@@ -101,7 +101,7 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
   let ownNonces = settings.nonceStore;
   return (options = {}) => {
     assertMounted(options);
-    readVerifyOptions(options); // checked before onRefusal is wrapped below
+    readVerifyOptions(options); // checked here, before onRefusal is wrapped below
     const opened = machine();
     const { log, list, enroller, answerSigner } = opened;
     if (options.enroll && enroller === undefined)
@@ -136,7 +136,7 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
 }
 
 function defaultNonceStore(env: Env, log: Log): NonceStore {
-  // An empty variable is an error: to ignore it would keep nonces in this process only.
+  // An empty variable is an error: if it were ignored, only this process would know the nonces.
   const url = readVariable(env, 'REDIS_URL', 'wrong');
   if (url !== undefined) return new RedisUrlNonceStore(url, log.once);
   if (env.NODE_ENV === 'production') tellMemoryNonces(log);

@@ -27,7 +27,7 @@ import { Moves } from './moves/take-move';
 import type { AmeshOptions, AmeshSettings } from './options';
 import { mayHaveOtherKey, withOtherKey } from './rotation/other-key';
 
-/** How an instance calls others. */
+/** The methods by which an instance calls other machines. */
 export interface Calls {
   /**
    * `fetch` that signs each request with this machine's key, or with the delegation in AMESH_DELEGATION. Needs no `this`: you
@@ -39,8 +39,9 @@ export interface Calls {
    */
   readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
   /**
-   * Signs a request as {@link Calls.fetch} would, for programs that send by themselves: with another HTTP client, for example. Only for
-   * targets in the allow list, since nothing here says where the request goes. Sign each attempt separately. Needs no `this`.
+   * Signs a request as {@link Calls.fetch} would, for programs that send it themselves, for example with another HTTP client. It
+   * signs only for targets in the allow list, since amesh cannot see where the program sends the request. Sign each attempt
+   * separately. Needs no `this`.
    *
    * @param request a `Request`, whose body is read, or its parts
    * @throws TypeError if both a delegation and a folder are given, and for a request that cannot be signed; AmeshError
@@ -52,7 +53,7 @@ export interface Calls {
 
 type Open = () => Machine | Delegate;
 
-/** `fetch` and `sign` of an instance: one signs and sends, the other signs for a program that sends by itself. */
+/** `fetch` and `sign` of an instance: `fetch` signs and sends, `sign` signs for a program that sends the request itself. */
 export function createCalls(options: AmeshOptions, settings: AmeshSettings, open: Open): Calls {
   const signer = () => {
     const found = open();
@@ -60,14 +61,14 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
       ? found.signer()
       : andThen(found.opened(), ({ device }) => device.signer);
   };
-  // Asked for each request: the key of a machine may be replaced while it runs.
+  // The signer is opened for each request: the key of a machine may be replaced while the process runs.
   const client = readOptions(clientOptions(options, settings, open, signer), signer);
   const moves = new Moves();
   const prepare = createPreparer(client);
   const known = { ...client, targetOf: (authority: string) => knownTarget(open, authority) };
   return {
     fetch: async (input, init) => {
-      const request = await prepare(input, init); // first: the caller may change its arguments later
+      const request = await prepare(input, init); // copied first: the caller may change its arguments later
       return releasing(request, async () => {
         const opened = open();
         try {
@@ -81,13 +82,13 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
       });
     },
     sign: async (input, how) => {
-      const request = await toUnsent(known, input, how); // first, as above
+      const request = await toUnsent(known, input, how); // copied first, as above
       return releasing(request, () => signFor(open(), request, moves));
     },
   };
 }
 
-/** Signs a request for a program that sends it by itself. */
+/** Signs a request for a program that sends it itself. */
 async function signFor(
   opened: Machine | Delegate,
   request: UnsentRequest,
@@ -107,14 +108,14 @@ async function signFor(
         const { method, stream } = signed;
         const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
         if (!isAnew || stream !== null) throw error;
-        return { response: new Response(null, { status: 401 }), again: true }; // nothing else of it is proven
+        return { response: new Response(null, { status: 401 }), again: true }; // nothing else in the response is proven
       }
       const { response } = heard;
       await learn(opened, response, moves);
       const refused = { url: request.url, method: signed.method, isSafe: isSafe(signed.method) };
       const hasOther = isUnknown(response) && (await mayHaveOtherKey(refused, response, opened));
       const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
-      const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // also for the next request
+      const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // the next request benefits, too
       const again = heard.again || hasOther || (isKnown && mayBeSignedAnew(refused, response));
       return { response, again: again && signed.stream === null };
     },
@@ -136,7 +137,7 @@ function clientOptions(
     maxBufferedBytes: options.maxBufferedBytes,
     onRefusal: (refusal) => {
       open().log.clientRefusal(refusal);
-      return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
+      return settings.onRefusal?.(refusal); // if it returns a promise, the caller of this function handles that
     },
     onRotation: (answer) => {
       const found = open();
@@ -186,7 +187,7 @@ function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): C
   return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
 }
 
-/** @returns whether this machine enrolled now, by a grant, at the target of this URL */
+/** @returns whether this machine has just enrolled with a grant at the target of this URL */
 async function enrolFor({ bootstrap }: Machine, url: URL): Promise<boolean> {
   return bootstrap.isPending && (await bootstrap.asCaller(url));
 }

@@ -9,15 +9,15 @@ import type { AmeshSettings } from './options';
 
 const VARIABLE = 'AMESH_DELEGATION';
 
-/** Each of these names a folder, a list or a key of its own. A delegate has none. */
+/** Each of these variables names a folder, a list or an identity. A delegate has none of them. */
 const OTHERS = ['AUTH_MESH_DIR', 'AMESH_OWNER_KEY', 'AMESH_STORE_URL', 'AMESH_BOOTSTRAP_TOKEN'] as const;
 
-/** A variable other than AMESH_DELEGATION that names a folder, a list or a key, so that an instance fails at its first use. */
+/** The first of these variables that is set. Next to AMESH_DELEGATION, it makes an instance fail at its first use. */
 export function besideDelegation(env: Env): (typeof OTHERS)[number] | undefined {
   return OTHERS.find((name) => env[name]);
 }
 
-/** What an instance with AMESH_DELEGATION works with: it calls as a delegate, without a folder, and does nothing else. */
+/** The state of an instance with AMESH_DELEGATION: it calls as a delegate, without a folder, and does nothing else. */
 export class Delegate {
   readonly log: Log;
   readonly #opening: Promise<DelegatedSigner>;
@@ -31,7 +31,7 @@ export class Delegate {
     return this.#opening;
   }
 
-  /** The target behind an authority. Where there are several, it knows only the authorities that the delegation names. */
+  /** The target behind an authority. If there are several targets, only the authorities in the delegation lead to one. */
   async target(authority: string): Promise<CalledTarget | string | undefined> {
     const { delegation, targets } = await this.#opening;
     const [only, ...others] = delegation.targets;
@@ -42,15 +42,15 @@ export class Delegate {
 }
 
 /**
- * Reads AMESH_DELEGATION, and takes it out of `process.env`: child processes do not inherit it. Later instances and threads
- * still find it, since one that did not would act with the identity in a folder, and so have more power.
+ * Reads AMESH_DELEGATION, and removes it from `process.env`, so that child processes do not inherit it. Later instances and threads
+ * still find it: otherwise they would act with the identity in a folder, and so have more rights.
  *
  * @returns null if there is none
  * @throws TypeError if the instance was given a folder or a list, too; VariableError
  */
 export function openDelegate(settings: AmeshSettings): Delegate | null {
   const env = settings.env();
-  const value = readSecret(env, 'AMESH_DELEGATION'); // a test looks for the names that are read
+  const value = readSecret(env, 'AMESH_DELEGATION'); // the name is written out, since a test looks for the variables that the code reads
   const text = readVariable({ [VARIABLE]: value }, VARIABLE, 'wrong');
   if (text === undefined) return null;
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
@@ -71,7 +71,7 @@ export function openDelegate(settings: AmeshSettings): Delegate | null {
   return new Delegate(opening, env);
 }
 
-/** For what needs an identity. */
+/** The error for everything that needs an identity. */
 export function onlyCalls(): TypeError {
   return new TypeError(
     `With ${VARIABLE}, this instance is a delegate: it can send requests, but has no identity and cannot verify.`,

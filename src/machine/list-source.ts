@@ -7,7 +7,7 @@ import { SharedList } from '../trust/list/shared-list';
 import type { Sharing } from './options';
 import type { Place } from './place';
 
-/** How often to retry `watch` until there is an identity: an instance may start before `amesh init` runs. */
+/** How often to try `watch` again until there is an identity: an instance may start before `amesh init` runs. */
 const WATCH_AGAIN_MS = 1000;
 
 /**

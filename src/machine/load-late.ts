@@ -3,9 +3,9 @@ import { loadTunnel, loadWebSocket } from '../pairing/relay/dial';
 import { loadIoRedis } from '../storage/redis/load';
 
 /**
- * Loads what is otherwise loaded on first use: ws, the proxy client, the code of the key backends, and what is installed of
- * ioredis and @napi-rs/keyring; and reads the source of the helper for a Secure Enclave. Call it before a process gives up
- * the right to read them.
+ * Loads what is otherwise loaded on first use: ws, the proxy client, the code of the key backends, and ioredis and
+ * @napi-rs/keyring, if they are installed. It also reads the source of the helper for a Secure Enclave. Call it before a process
+ * gives up the right to read these files.
  */
 export async function loadLate(): Promise<void> {
   await Promise.all([

@@ -18,8 +18,8 @@ import type { Opened } from './rotation/live-device';
 import { createIdentity } from './setup/setup';
 
 /**
- * What an instance works with. There are two kinds: `OwnMachine` seals its own list; `Reader` has only the owner's public
- * key and reads the list.
+ * The machine behind an instance. There are two kinds: `OwnMachine` seals its own list; `Reader` has only the public key of the
+ * owner, and reads the list.
  */
 export interface Machine {
   readonly log: Log;
@@ -27,7 +27,7 @@ export interface Machine {
   readonly bootstrap: Bootstrap;
   /** Opens the device on the first call. @throws AmeshError like `openDevice()` */
   readonly device: () => Promise<Device>;
-  /** The same, for a request: it waits at the first use only, and says whether the key is being replaced. */
+  /** The same, for a request: it waits only at the first use, and says whether the key is being replaced. */
   readonly opened: () => MaybePromise<Opened>;
   /** Which key signs for which target while the key is being replaced. */
   readonly rotation: CallerRotation;
@@ -70,8 +70,8 @@ export function bootstrapOf(
 }
 
 /**
- * Runs before the first request, when people look at the log. It takes no token before the server listens: a build
- * also loads a server's modules, and a token can be taken only once.
+ * Does what can be done before the first request, while people look at the log. It takes no token before the server listens: a
+ * build also loads the modules of a server, and a token can be taken only once.
  */
 export function startServing(
   { shared, log, tellOfFolder }: Place,

@@ -5,9 +5,9 @@ import { IDENTITY_KEY } from '../trust/identity';
 import type { TrustVariables } from '../trust/owner-key';
 
 /**
- * Whether a folder has the key of a list that was moved to it: AMESH_OWNER_KEY is that key alone, and AMESH_DEVICE_ID is
- * the device whose list it was. Such an instance enrols callers like any that seals its own list. With two keys it only
- * reads: the list may be sealed by the other one, and the key here may be the one that was lost.
+ * Whether a folder has the key of a list that was moved to it: AMESH_OWNER_KEY has only that key, and AMESH_DEVICE_ID is the device
+ * that had the list. Such an instance enrols callers, like any instance that seals its own list. With two keys it only reads the
+ * list: the other key may have sealed it, and the list may just be moving away from the key here.
  *
  * @param dir the folder, which need not exist
  */
@@ -24,6 +24,6 @@ export function hasKeyOf(owners: readonly Uint8Array[], dir: string): boolean {
     const { publicKey } = (identity ?? {}) as { publicKey?: unknown };
     return owners.some((owner) => toBase64Url(owner) === publicKey);
   } catch {
-    return false; // none that can be read: the first use reports why
+    return false; // no identity can be read; the first use reports why
   }
 }

@@ -15,7 +15,7 @@ export const CANNOT_RENEW =
 /** Logs if other users can read or write the folder, and what that means for this instance. */
 export function tellOfFolder(dir: string, env: Env, isReader: boolean, log: Log): void {
   for (const { kind, message, fix } of inspectFolder(dir, env)) {
-    // The owner seals the list elsewhere: a reader's folder holds only the newest revision seen.
+    // The owner seals the list elsewhere: the folder of a reader has only the record of the newest revision.
     if (isReader && kind === 'open') continue;
     const until =
       isReader || kind === 'open'
@@ -45,7 +45,7 @@ export function tellMemoryNonces(log: Log): void {
   );
 }
 
-/** For a reader that is asked to sign a request. The usual fix, `amesh init`, would create a second target here. */
+/** The error of a reader that has to sign a request. The usual fix, `amesh init`, would create a second target here. */
 export function noKeyToCallWith(dir: string): AmeshError {
   return new AmeshError(
     TRUST_CODES.no_identity,
@@ -54,7 +54,7 @@ export function noKeyToCallWith(dir: string): AmeshError {
   );
 }
 
-/** A new identity would replace the list that this instance reads with its own empty one. */
+/** The error for a new identity in this folder: its empty list would replace the list that this instance reads. */
 export function folderOfAnother(dir: string): AmeshError {
   return new AmeshError(
     TRUST_CODES.no_identity,
@@ -68,7 +68,7 @@ export function folderOfAnother(dir: string): AmeshError {
 /**
  * Adds the fix for a server that has files and the command line.
  *
- * @param folder the folder it uses, in words: with another folder, the server is another device
+ * @param folder the folder that it uses, in words: with another folder, the server is another device
  */
 export function withLocalFix(refusal: Refusal, folder: string): Refusal {
   if (refusal.code === 'device_expired') {

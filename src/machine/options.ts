@@ -44,8 +44,8 @@ export interface AmeshOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
   /**
    * What this server does when a caller replaces its key. `admin`, the default: the next key waits until `amesh rotate accept`.
-   * `auto`: it counts at once, so a thief of the former key can replace it. `false`: it is refused. An instance that cannot
-   * change the list accepts no next key.
+   * `auto`: it counts immediately, so somebody who has stolen the former key can replace it. `false`: it is refused. An instance
+   * that cannot change the list accepts no next key.
    */
   readonly acceptRotation?: AcceptRotation | undefined;
   /** Called for each request that this server refuses, and for each request of ours that another server refuses. */
@@ -101,8 +101,7 @@ export interface AmeshSettings {
 }
 
 /**
- * Checks all options except those that `readOptions()` of core/sign checks: `format`, `answers`, `fetch` and
- * `maxBufferedBytes`.
+ * Checks all options except `format`, `answers`, `fetch` and `maxBufferedBytes`, which `readOptions()` of core/sign checks.
  *
  * @throws TypeError for an unknown name or a wrong value
  */

@@ -84,14 +84,14 @@ export class OwnMachine implements Machine {
   }
 
   noteAccepted(acceptance: Acceptance): ReturnType<Machine['noteAccepted']> {
-    // Where nothing tells that the server listens.
+    // For runtimes that do not reveal that the server listens.
     this.#ends.start();
     if (!this.#isKeyTested) this.#testKey();
     const { device, list, isDelegate } = acceptance;
     const current = currentDevice(device, list);
     this.#sightings.note(current.deviceId);
     const answer = this.#rotations.take(acceptance);
-    if (isDelegate) return answer; // it neither extends a lease nor answers for a token
+    if (isDelegate) return answer; // a delegate neither extends a lease nor confirms a token
     this.#leases.note(current, list);
     return both(this.#register(acceptance), answer);
   }
@@ -102,7 +102,9 @@ export class OwnMachine implements Machine {
     void testOwnKey(this.#place.store, this.device, this.log.once);
   }
 
-  /** Its own key signs answers. A secret that nothing needs does not stay in the environment. */
+  /**
+   * Its own key signs answers. So AMESH_ANSWER_KEY is not needed, and a secret that nobody needs does not stay in the environment.
+   */
   #ignoreAnswerKey(): void {
     const { env, log } = this.#place;
     if (env[ANSWER_KEY_VARIABLE] === undefined) return;
@@ -118,7 +120,7 @@ export class OwnMachine implements Machine {
   }
 }
 
-/** The headers of two that may have something to tell the caller. */
+/** Joins the headers of two parts that may have something to tell the caller. */
 function both(
   one: Promise<AnswerHeaders | undefined> | undefined,
   other: Promise<AnswerHeaders> | undefined,

@@ -19,7 +19,7 @@ export interface Place {
   readonly store: FileStore;
   /** The store that holds the list for several instances; null if the list is in `dir`. */
   readonly shared: DocumentStore | null;
-  /** Signs with the key of this machine, if amesh does not hold it. */
+  /** Signs with the key of this machine, if amesh does not have that key. */
   readonly signer: Signer | undefined;
   readonly log: Log;
   /** Logs once what is wrong with the folder. */
@@ -38,13 +38,13 @@ export function openPlace(
   const { dir: chosen, storage, sharedOnly } = settings;
   const dir = homeDir(chosen, env);
   const shared = storage === undefined ? sharedStoreOf(env) : toDocumentStore(storage);
-  // These options suggest a shared list, but the list would be only this folder's.
+  // These options suggest a shared list, but there is only the list in this folder.
   if (shared === null && sharedOnly.length > 0)
     throw new TypeError(`${sharedOnly[0]} needs a shared allow list: set AMESH_STORE_URL, or give storage.`);
   assertPassphraseVariables(env); // throw now, not at the first request
   const isFromVariable = chosen === undefined && Boolean(env.AUTH_MESH_DIR);
   const folder = `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`;
-  // A reader cannot pair, so its advice names the owner's folder.
+  // A reader cannot pair, so the advice names the folder of the owner.
   const home = isReader ? 'where the identity is' : folder;
   const isByUrl = shared !== null && storage === undefined;
   const printed = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
@@ -67,7 +67,7 @@ export function openPlace(
   };
 }
 
-/** The device of a running process, whose key may be rotated meanwhile. */
+/** The device of a running process; its key may be rotated while the process runs. */
 export function liveDevice({ dir, env, store, shared, signer, log, tellOfFolder }: Place): LiveDevice {
   return new LiveDevice({
     store,

@@ -25,7 +25,7 @@ import { currentDevice } from './rotation/current-device';
 /** The values of AMESH_OWNER_KEY and the variables that belong to it. */
 type Owners = TrustVariables & { readonly owners: readonly Uint8Array[] };
 
-/** A machine with only the public key of a list's owner (AMESH_OWNER_KEY). It reads the list but cannot change it. */
+/** A machine with only the public key of a list's owner (AMESH_OWNER_KEY). It reads the list, and cannot change it. */
 export class Reader implements Machine {
   readonly log: Log;
   readonly device: () => Promise<Device>;
@@ -82,7 +82,7 @@ export class Reader implements Machine {
   }
 
   noteAccepted({ device, list, isDelegate, rotation }: Acceptance): AnswerHeaders | undefined {
-    this.#ends.start(); // where nothing tells that the server listens
+    this.#ends.start(); // for runtimes that do not reveal that the server listens
     const current = currentDevice(device, list);
     this.#sightings.note(current.deviceId);
     if (!isDelegate && isLeaseDue(current, list)) this.log.once(CANNOT_RENEW);

@@ -38,23 +38,26 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
    */
   readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
   /**
-   * The public key of the list owner (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. With a comma and a second
-   * key, the list may move to that one: the first list that it seals shuts out all of the first key.
+   * The public key of the list owner (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. With a comma and a second key, the
+   * list may move to that key: from the first list that it seals on, lists of the first key are refused.
    */
   readonly ownerKey?: string | undefined;
-  /** The device ID of the target that the list belongs to (`AMESH_DEVICE_ID`). Default: the first owner's. */
+  /** The device ID of the target that the list belongs to (`AMESH_DEVICE_ID`). Default: the ID of the first owner. */
   readonly deviceId?: string | undefined;
   /**
-   * The lowest revision of the list that counts (`AMESH_MIN_REVISION`): 1 to 281,474,976,710,655. A Worker remembers no
-   * revision, so a new one would accept an older list. Default: any.
+   * The lowest revision of the list that counts (`AMESH_MIN_REVISION`): 1 to 281,474,976,710,655. A Worker does not store
+   * revisions, so a new Worker would accept an older list. Default: any.
    */
   readonly minRevision?: number | undefined;
   /**
-   * Signs the answers to callers that ask for it (`AMESH_ANSWER_KEY`): the text that `amesh answer-key` printed on the machine
-   * with the key of the list. A secret. Default: answers go out unsigned.
+   * Signs the answers to callers that ask for that (`AMESH_ANSWER_KEY`): the text that `amesh answer-key` printed on the machine
+   * with the key of the list. A secret. Default: answers are sent unsigned.
    */
   readonly answerKey?: string | undefined;
-  /** How long the last list stays valid while it cannot be read; not for a text. Seconds, 1 to 86,400; default 60. */
+  /**
+   * How long the last list stays valid while the list cannot be read; not for a list that is a text. Seconds, 1 to 86,400; default
+   * 60.
+   */
   readonly maxStaleSeconds?: number | undefined;
   /**
    * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which detects replays
@@ -167,7 +170,7 @@ function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPag
         'The allow list (AMESH_ALLOW_LIST) must be the text of allow_list.json, which begins with {.',
       );
     const from = allowList.indexOf('{');
-    const line = allowList.slice(from, from + text.length + 1); // to add a newline, the text has to be copied
+    const line = allowList.slice(from, from + text.length + 1); // a slice, since adding a newline would copy the text
     const bytes = listBytes(line.endsWith('\n') ? line : `${text}\n`);
     return { read: async () => bytes, isFixed: true };
   }
@@ -214,7 +217,7 @@ function readMaxStale(seconds: number | undefined, isFixed: boolean): number {
 function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {
   if (isDurableObjectNamespace(given)) return share(env, given, '', () => new DurableNonceStore(given));
   if (given !== undefined) return given as NonceStore;
-  // REDIS_URL asks for shared nonces, but nothing here reads it.
+  // REDIS_URL asks for shared nonces, but a Worker does not use Redis.
   if (env.REDIS_URL !== undefined)
     throw new TypeError(
       'REDIS_URL is set, but there is no nonce store: bind AMESH_NONCES on Workers, or pass nonceStore: new RedisNonceStore(REDIS_URL).',
@@ -228,11 +231,11 @@ function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => voi
 const shared = new WeakMap<Bindings, WeakMap<object, Map<string, unknown>>>();
 
 /**
- * One object for all verifiers of an environment: each route may have its own, and a request that two of them check is
- * claimed once, by one list.
+ * One object for all verifiers of an environment: each route may have a verifier of its own, and a request that two of them check
+ * is claimed only once, with one list.
  *
- * @param of the binding that the object is made of
- * @param settings in text: others get another object
+ * @param of the binding from which the object is made
+ * @param settings as a text: other settings get another object
  */
 function share<T>(env: Bindings, of: object, settings: string, create: () => T): T {
   const ofEnv = shared.get(env) ?? new WeakMap();

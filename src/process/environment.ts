@@ -1,4 +1,4 @@
-/** Why a value is not what was meant. It reveals nothing of the value. */
+/** Why a value is probably not the intended one. It reveals nothing of the value. */
 export type Flaw = readonly [
   pattern: RegExp,
   /** What is wrong, as it follows the name: `begins with ~, which only a shell expands.` */
@@ -31,7 +31,7 @@ export class VariableError extends TypeError {
   }
 }
 
-/** Remains of files that no shell interpreted. The first match is reported. */
+/** Characters that come from files which no shell has interpreted. The first match is reported. */
 const FLAWS: readonly Flaw[] = [
   [/^$/, 'is empty.', 'Set it, or unset it.'],
   [/^\s+$/, 'contains only spaces.', 'Set it, or unset it.'],
@@ -67,7 +67,7 @@ export function assertPath(name: string, value: string): void {
 /**
  * The value of a variable; undefined if it is not set.
  *
- * @param empty whether an empty variable counts as not set, which is only right if that weakens nothing
+ * @param empty whether an empty variable is treated as not set, which is only right if that weakens nothing
  * @throws VariableError
  */
 export function readVariable(

@@ -4,11 +4,11 @@ const LATER_MS = 1000;
 const MANY_LOOKS = 100;
 
 /**
- * Calls `start` once this process listens on a TCP port. Builds and tools also load modules that create a server, and
- * nothing may start there. Some runtimes and processes do not reveal it (Bun, cluster workers, Unix sockets): they never
- * get the call, and rely on the first request instead.
+ * Calls `start` once this process listens on a TCP port. Builds and tools also load modules that create a server, and nothing may
+ * start there. Some runtimes and processes do not reveal that they listen (Bun, cluster workers, Unix sockets): there, `start` is
+ * never called, and the first request has to do its work.
  *
- * It keeps no process alive.
+ * It does not keep the process alive.
  *
  * @returns a function that stops the checks
  */

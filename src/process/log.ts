@@ -6,17 +6,17 @@ import type { Env } from './home';
 const EVERY_MS = 10_000;
 /** The least time between two lines about one topic. */
 const SELDOM_MS = 300_000;
-/** Others choose what is in some lines and topics, so only these many are remembered. */
+/** How many lines and topics are remembered: strangers choose the content of some. */
 const MAX_REMEMBERED = 1000;
 
 /** Everything that amesh logs itself, on stderr. */
 export interface Log {
   /**
-   * Logs why a request was refused: the first of each code, then one line per 10 s with the number of others; all of them
+   * Logs why a request was refused: the first refusal of each code, then one line per 10 s with the number of others; all refusals
    * with `DEBUG=amesh`.
    */
   refusal(refusal: Refusal): void;
-  /** Logs why a server refused our request; only with `DEBUG=amesh`, since the response tells it, too. */
+  /** Logs why a server refused our request; only with `DEBUG=amesh`, since the response says it, too. */
   clientRefusal(refusal: ClientRefusal): void;
   /** Logs a line once per process; again if 1,000 other lines came since. */
   once(line: string): void;
@@ -28,15 +28,15 @@ export interface Log {
 interface Printed {
   /** When the last line was written, Unix milliseconds. */
   readonly atMs: number;
-  /** How many refusals followed since. */
+  /** How many refusals have followed since then. */
   more: number;
   /** The newest of them. */
   latest?: Refusal;
-  /** Logs it at the end of the 10 s. */
+  /** Logs the newest one at the end of the 10 s. */
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** Timers are numbers in runtimes without a process to keep alive. */
+/** In runtimes without a process to keep alive, timers are numbers. */
 function unref<T>(timer: T): T {
   (timer as { unref?(): void }).unref?.();
   return timer;
@@ -51,7 +51,7 @@ export function warnOnce(line: string, write: (line: string) => void = (text) =>
   if (isNew) write(`amesh: ${line}`);
 }
 
-/** Puts a text at the end, so that the one that came longest ago is forgotten first. */
+/** Puts a text at the end, so that the oldest text is forgotten first. */
 function remember(all: Map<string, number>, text: string, atMs = 0): void {
   all.delete(text);
   all.set(text, atMs);
@@ -103,7 +103,7 @@ export function createLog(
   };
 }
 
-/** Faults of one folder's list, while `amesh` in a shell may use another folder. */
+/** Faults that depend on the list in one folder. `amesh` in a shell may use another folder. */
 const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
   'unknown_device',
   'role_not_allowed',
@@ -131,7 +131,7 @@ function describe(
   return `${parts.join(' ')}]${isSaid ? '' : ` (${visible(reason)})`}`;
 }
 
-/** A query may contain secrets. Its presence and length are enough to see whether a proxy changes it. */
+/** A query may contain secrets. That there is one, and its length, are enough to see whether a proxy changes it. */
 function withoutQuery(target: string): string {
   const mark = target.indexOf('?');
   if (mark === -1) return visible(target);

@@ -1,12 +1,12 @@
 import type { Env } from './home';
 
-/** What left `process.env`. Tests replace that object, and what one of them hides is not for the next. */
+/** The secrets that were removed from `process.env`, by that object: tests replace it, and must not see each other's secrets. */
 const hidden = new WeakMap<object, Map<string, string>>();
 
-/** The name under which threads that begin later get a secret: their `process.env` is a copy without it. */
+/** The name under which later threads get a secret: their `process.env` is a copy without it. */
 const threadKey = (name: string) => `amesh ${name}`;
 
-/** The value of a variable with a secret, also after {@link hideSecret}. */
+/** The value of a variable with a secret, even after {@link hideSecret}. */
 export function readSecret(env: Env, name: string): string | undefined {
   const value = env[name];
   if (value !== undefined || env !== process.env) return value;
@@ -17,8 +17,8 @@ export function readSecret(env: Env, name: string): string | undefined {
 }
 
 /**
- * Takes a variable with a secret out of `process.env`, once it was read: error reports, diagnostic pages and child processes
- * get the environment. Threads still find it with {@link readSecret}. An environment that a caller gives stays as it is.
+ * Removes a variable with a secret from `process.env` after it was read: error reports, diagnostic pages and child processes get
+ * the environment. Threads still find it with {@link readSecret}. An environment that a caller passes stays as it is.
  */
 export function hideSecret(env: Env, name: string): void {
   const value = env[name];

@@ -1,6 +1,6 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** The port of a URL, also if it is the default. */
+/** The port of a URL, even if it is the default port. */
 export function portOfUrl({ protocol, port }: URL): number {
   if (port !== '') return Number(port);
   return protocol === 'https:' || protocol === 'wss:' ? 443 : 80;

@@ -1,6 +1,6 @@
 import type { HttpProxy } from './route';
 
-/** A proxy failed to open a tunnel. Neither text contains the proxy's user name or password. */
+/** The error if a proxy failed to open a tunnel. Neither text contains the proxy's user name or password. */
 export class ProxyError extends Error {
   /** The name of the class. */
   override readonly name = 'ProxyError';
@@ -8,7 +8,7 @@ export class ProxyError extends Error {
   /**
    * Creates the error of one proxy.
    *
-   * @param message what is wrong with what: one sentence
+   * @param message what is wrong: one sentence
    * @param fix what to do about it
    */
   constructor(
@@ -111,7 +111,7 @@ export function explainPatience(proxy: HttpProxy, { host }: Destination, ms: num
   );
 }
 
-/** Whether a TLS connection failed because of its certificate. Behind a proxy, it usually intercepts TLS. */
+/** Whether a TLS connection failed because of its certificate. Behind a proxy, the usual cause is that the proxy intercepts TLS. */
 export function isCertificateError(code: string): boolean {
   return /^(?:UNABLE_TO_\w+|SELF_SIGNED_\w+|DEPTH_ZERO_\w+|CERT_\w+|ERR_TLS_CERT_ALTNAME_INVALID)$/.test(
     code,

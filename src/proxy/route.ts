@@ -22,7 +22,7 @@ export type Route =
       readonly proxy: HttpProxy;
     }
   | {
-      /** It stays on this machine. */
+      /** Direct, because the connection stays on this machine. */
       readonly by: 'loopback';
     }
   | {
@@ -60,7 +60,7 @@ export function proxyVariables(env: Env): string[] {
   return ['https_proxy', 'http_proxy', 'all_proxy'].flatMap((name) => spellings(name, env));
 }
 
-/** The value of NO_PROXY and the name under which it is set; null if it is not. @throws TypeError with that name */
+/** The value of NO_PROXY and the name under which it is set; null if it is not set. @throws TypeError with that name */
 export function readNoProxy(env: Env): {
   /** The name, as spelt in the environment. */
   readonly variable: string;
@@ -76,7 +76,7 @@ function read(env: Env, names: readonly string[]) {
   return variable === undefined || value === undefined ? null : { variable, value };
 }
 
-/** The spellings of a variable that are set, lower case first. */
+/** The spellings under which a variable is set, lower case first. */
 function spellings(name: string, env: Env): string[] {
   const both = [name, name.toUpperCase()];
   // Under CGI, a request's Proxy header sets HTTP_PROXY. On Windows http_proxy is the same variable.
@@ -110,7 +110,7 @@ function toProxy(text: string, variable: string): HttpProxy {
   const url = URL.canParse(whole) ? new URL(whole) : null;
   if (url === null || /\s/.test(text))
     throw new VariableError(variable, 'is not the URL of a proxy.', `${EXAMPLE}.`);
-  // A path, query or fragment would be part of an unescaped password, or the URL of a PAC file.
+  // A path, query or fragment means that a password is not escaped, or that this is the URL of a PAC file.
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
     throw new VariableError(
       variable,

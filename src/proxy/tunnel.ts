@@ -15,7 +15,7 @@ export interface TunnelOptions {
 /**
  * Opens a connection to the host of a URL through a proxy with CONNECT, and with TLS for `https:` and `wss:`.
  *
- * @throws ProxyError if the proxy is at fault, or the signal is that of a timeout; the signal's reason; TLS errors of the
+ * @throws ProxyError if the proxy is at fault, or the signal is a timeout; the signal's reason; TLS errors of the
  *   server behind the proxy
  */
 export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: TunnelOptions): Promise<Duplex> {
@@ -27,7 +27,7 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
   };
   const ending = new AbortController();
   const late = explainPatience(proxy, to, ms);
-  // After a timeout, the error tells which side did not respond.
+  // After a timeout, the error says which side did not respond.
   const onAbort = () => ending.abort(signal?.reason?.name === 'TimeoutError' ? late : signal?.reason);
   signal?.addEventListener('abort', onAbort);
   const timer = setTimeout(() => ending.abort(late), ms);
@@ -43,7 +43,7 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
 
 function askProxy(proxy: HttpProxy, to: Destination, signal: AbortSignal): Promise<Socket> {
   const { url } = proxy;
-  // Loaded now: to load these takes longer than most commands take without them.
+  // Loaded only here: loading these takes longer than most commands take without them.
   const { request: ask } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http');
   const host = url.hostname.replace(/^\[|\]$/g, '');
   return new Promise((resolve, reject) => {
@@ -80,7 +80,7 @@ function authorization({ username, password }: URL): { 'proxy-authorization'?: s
   return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
 }
 
-/** Starts TLS with the server behind the proxy, which cannot read it. */
+/** Starts TLS with the server behind the proxy, so that the proxy cannot read the connection. */
 function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise<Duplex> {
   const host = hostname.replace(/^\[|\]$/g, '');
   const { connect } = process.getBuiltinModule('node:tls');

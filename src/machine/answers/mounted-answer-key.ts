@@ -8,7 +8,7 @@ import { dueWarning } from '../../trust/rights/ends';
 
 export const ANSWER_KEY_VARIABLE = 'AMESH_ANSWER_KEY';
 
-/** Said once by an instance that nobody has given an answer key. */
+/** The notice of an instance without an answer key, logged once. */
 export const CANNOT_PROVE =
   'This instance cannot prove its answers: it has no private key and no AMESH_ANSWER_KEY, so callers that ask for a proof may refuse them. Make an answer key on the machine with the key of the list: amesh answer-key. See docs/production.md, "Answer keys".';
 
@@ -26,7 +26,7 @@ export class MountedAnswerKey {
     this.#now = now;
   }
 
-  /** Undefined once it has ended: answers then go out unsigned. */
+  /** Supplies the key; undefined once it has ended: answers are then sent unsigned. */
   async signer(): Promise<AnswerSigner | undefined> {
     if (this.warn() === 'ended') return undefined;
     return this.#key.open().catch((error) => {
@@ -34,7 +34,7 @@ export class MountedAnswerKey {
     });
   }
 
-  /** Logs, once each, that it ends within 14, 7 and 1 days, and that it has ended. */
+  /** Logs that the key ends within 14, 7 and 1 days, and that it has ended; each of these once. */
   warn(): 'ended' | 'valid' {
     const { issuedAt, expiresAt } = this.#key;
     const nowSeconds = Math.floor(this.#now() / 1000);
@@ -58,10 +58,10 @@ export class MountedAnswerKey {
 /**
  * Opens an answer key.
  *
- * @param given its text; undefined if there is none
- * @param owners whose list the instance reads
+ * @param given the text of the key; undefined if there is none
+ * @param owners the owners of the list that the instance reads
  * @returns undefined if there is none
- * @throws VariableError if it is not an answer key of this target. Where hashing is asynchronous, that is logged instead
+ * @throws VariableError if it is not an answer key of this target. If hashing is asynchronous, that is logged instead
  */
 export function mountAnswerKey(
   given: unknown,

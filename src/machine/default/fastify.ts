@@ -18,15 +18,15 @@ export interface AuthMeshOptions extends VerifyOptions {
   /** Default: the instance of this machine's folder. */
   readonly amesh?:
     | {
-        /** As `Amesh.verifier()`. */
+        /** See `Amesh.verifier()`. */
         readonly verifier: (options?: VerifyOptions) => Verifier;
       }
     | undefined;
 }
 
 /**
- * A plugin for Fastify 4 and 5: `await app.register(authMesh)`. It verifies the requests to every route in the scope that
- * registers it and in all nested scopes, also requests to unknown paths.
+ * A plugin for Fastify 4 and 5: `await app.register(authMesh)`. It verifies the requests to every route in the scope that registers
+ * it and in all nested scopes, including requests to unknown paths.
  *
  * @throws TypeError for a wrong option, from `register` or `ready`
  * @see docs/fastify.md

@@ -12,7 +12,7 @@ export interface ServerOptions extends WorkerOptions {
   /** Default: the instance of this machine's folder. Workers have none. */
   readonly amesh?:
     | {
-        /** As `Amesh.verifier()`. */
+        /** See `Amesh.verifier()`. */
         readonly verifier: (options?: VerifyOptions) => Verifier;
       }
     | undefined;
@@ -43,7 +43,7 @@ export function toVerifierSource(settings: ServerSettings = {}): VerifierSource 
   return () => verifier;
 }
 
-/** Takes it out of `process.env`, as every secret. Later verifiers still find it. */
+/** Returns AMESH_ANSWER_KEY, and removes it from `process.env`, like every secret. Later verifiers still find it. */
 export function takeAnswerKey(env: Bindings): string | undefined {
   const value = readSecret(env as Env, ANSWER_KEY_VARIABLE);
   hideSecret(env as Env, ANSWER_KEY_VARIABLE);

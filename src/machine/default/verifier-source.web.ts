@@ -3,8 +3,8 @@ import { assertWorkerOptions, type Bindings, createVerifierWithoutFiles } from '
 import type { ServerSettings, VerifierSource } from './verifier-source';
 
 /**
- * On a runtime without files: options and bindings contain everything. The bindings arrive with the first request, so
- * a fault in them shows only then.
+ * On a runtime without files: options and bindings contain everything. The bindings arrive with the first request, so a fault in
+ * them is noticed only then.
  *
  * @throws TypeError for a wrong option
  */

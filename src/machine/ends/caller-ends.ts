@@ -7,12 +7,12 @@ const EVERY_SECONDS = 3600;
 const MAX_DEVICES = 10_000;
 
 /**
- * Warns 14, 7 and 1 days before a device or its lease ends, when the device calls: for runtimes such as Workers, where
- * nothing runs between requests that could look through the list. Each object warns once of each.
+ * Warns 14, 7 and 1 days before a device or its lease ends, when the device calls: for runtimes such as Workers, where nothing can
+ * look through the list between requests. Each object gives each warning once.
  */
 export class CallerEnds {
   readonly #tell: (line: string) => void;
-  /** When the end of a device was last looked at, Unix seconds; the oldest first. */
+  /** When the end of a device was last checked, Unix seconds; the oldest first. */
   readonly #lookedAt = new Map<string, number>();
 
   /** @param tell logs a line */
@@ -20,7 +20,7 @@ export class CallerEnds {
     this.#tell = tell;
   }
 
-  /** @param device one that has just made an accepted request */
+  /** @param device the device that has just made an accepted request */
   note(list: AllowList, { deviceId, expiresAt }: TrustedDevice, nowMs: number): void {
     if (expiresAt === undefined || !(list instanceof PagedList)) return;
     const nowSeconds = Math.floor(nowMs / 1000);

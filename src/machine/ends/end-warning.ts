@@ -3,10 +3,10 @@ import type { Ending, WARNING_DAYS } from '../../trust/rights/ends';
 /** How many devices a line names. */
 export const MAX_NAMED = 5;
 
-/** How many days before an end. */
+/** How many days before an end a warning comes. */
 export type Days = (typeof WARNING_DAYS)[number];
 
-/** What is due on one day, and how much of it. */
+/** The devices for which the same warning is due. */
 export interface Due {
   count: number;
   /** The first of them. */

@@ -5,7 +5,7 @@ import { PagedList } from '../../trust/format/paged-list';
 import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../../trust/rights/ends';
 import { type Days, type Due, describeEnds, MAX_NAMED } from './end-warning';
 
-/** The delay of the first pass: a server that just began to listen has more urgent work. */
+/** The delay of the first pass: a server that has just begun to listen has more urgent work. */
 const FIRST_MS = 1000;
 const EVERY_MS = 3_600_000;
 /** The pause after a pass for which there was no list. */
@@ -18,7 +18,7 @@ const LINES_BETWEEN_LOOKS = 64;
 /** The work since the last pause. */
 interface Slice {
   startedAt: number;
-  /** Lines since the pass began. */
+  /** How many lines were read since the pass began. */
   lines: number;
 }
 
@@ -26,18 +26,18 @@ export interface EndWatchOptions {
   readonly list: AllowListSource;
   /** Logs a line. */
   readonly tell: (line: string) => void;
-  /** Warns of what is not in the list; called for each pass. */
+  /** Gives the warnings about things that are not in the list; called for each pass. */
   readonly other?: (() => void) | undefined;
   /** Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
-  /** Lets requests in between two slices; default a pause of 20 ms. */
+  /** Lets requests run between two slices; default: a pause of 20 ms. */
   readonly pause?: (() => Promise<void>) | undefined;
 }
 
 /**
- * Warns in the log of a server 14, 7 and 1 days before devices and leases end, whether or not the devices call. It
- * looks through the list when the server begins, and once an hour. It keeps no memory of devices: each pass warns of the
- * days that have begun since the pass before, so every end gets each warning once in a process.
+ * Warns in the log of a server 14, 7 and 1 days before devices and leases end, whether or not the devices call. It looks through
+ * the list when the server starts, and once an hour. It remembers no devices: each pass gives the warnings that have become due
+ * since the last pass, so a process gives each warning once.
  */
 export class EndWatch {
   readonly #list: AllowListSource;
@@ -59,7 +59,7 @@ export class EndWatch {
     this.#pause = pause;
   }
 
-  /** Begins to look, once. It does not keep a process alive. */
+  /** Starts the passes, once. They do not keep the process alive. */
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
@@ -69,7 +69,7 @@ export class EndWatch {
   /**
    * Looks through the list once, and warns.
    *
-   * @throws what the list throws; nothing was looked at then
+   * @throws what the list throws; nothing was checked then
    */
   async look(): Promise<void> {
     this.#other();
@@ -97,7 +97,7 @@ export class EndWatch {
       }
   }
 
-  /** A page that was not there may have been split or joined since. */
+  /** A page that could not be read may have been split or joined since. */
   #sinceFor(prefix: string): number {
     const missed = [...this.#sinceOf].filter(
       ([other]) => other.startsWith(prefix) || prefix.startsWith(other),
@@ -105,7 +105,7 @@ export class EndWatch {
     return Math.min(this.#since, ...missed.map(([, since]) => since));
   }
 
-  /** @param slice is shared by all pages: a single page takes less time than a slice */
+  /** @param slice shared by all pages, since a single page takes less time than a slice */
   async *#slices(bytes: Uint8Array, slice: Slice): AsyncGenerator<string> {
     for (const { line } of textsOf(bytes)) {
       if (line.includes('"expiresAt":')) yield line;

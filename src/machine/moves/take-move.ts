@@ -9,14 +9,14 @@ import type { Log } from '../../process/log';
 import type { Device } from '../../trust/device';
 import { followMove } from '../../trust/moves/follow-move';
 
-/** The least time between two attempts to write what an answer said, for example in a folder that cannot be written. */
+/** The least time between two attempts to write what an answer said: the folder may not be writable, for example. */
 const AGAIN_MS = 30_000;
 /** How many statements are remembered for that. */
 const MOST_TRIED = 100;
-/** A target can sign as many statements as it likes, and each of them would write the list and a line. */
+/** A target can sign any number of statements, and each would write the list and a line in the log. */
 const MOVES = { burst: 8, everyMs: 3_600_000 } as const;
 
-/** What a machine that calls has for this. */
+/** The parts of the machine that calls. */
 interface Caller {
   readonly list: AllowListSource;
   readonly device: () => Promise<Device>;
@@ -24,14 +24,14 @@ interface Caller {
 }
 
 /**
- * Notes that a target has moved to another key, once a proven answer says so. Until that is in the list, each answer for 30
- * days from the move proves it again.
+ * Notes that a target has moved to another key, once a proven answer says so. If that cannot be written to the list, later answers
+ * say it again, for 30 days from the move.
  */
 export class Moves {
   readonly #triedAtMs = new Map<string, number>();
   readonly #limit = new RateLimit(MOVES);
 
-  /** Never rejects: the caller gets its response, and a later one tries again. */
+  /** Never rejects: the caller gets its response, and a later response tries again. */
   async take(response: Response, { list, device, log }: Caller): Promise<void> {
     const { succession } = provenHead(response) ?? {};
     const { target } = requestOf(response) ?? {};
@@ -64,7 +64,9 @@ export class Moves {
     }
   }
 
-  /** A key that names two next ones is in other hands, too, which nobody should have to look for in an error. */
+  /**
+   * Logs that a key has named two next keys, so that somebody else has it, too. People should not have to find that in an error.
+   */
   tell(error: unknown, { log }: Pick<Caller, 'log'>, { host }: URL): void {
     if (isAmeshError(error) && (error as Partial<AnswerUnprovenError>).namesTwoKeys)
       log.seldom(
@@ -74,7 +76,7 @@ export class Moves {
   }
 
   #noteTried(text: string): void {
-    this.#triedAtMs.delete(text); // at the end, so that the one that was tried longest ago goes first
+    this.#triedAtMs.delete(text); // moves to the end, so that the oldest one is dropped first
     if (this.#triedAtMs.size >= MOST_TRIED)
       this.#triedAtMs.delete(this.#triedAtMs.keys().next().value as string);
     this.#triedAtMs.set(text, performance.now());

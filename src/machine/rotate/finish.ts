@@ -17,13 +17,13 @@ import { type TellOptions, type Told, tellTargets } from './tell';
 export interface FinishOptions extends TellOptions {
   /** Whether to give up targets that have not accepted the next key; default false. */
   readonly force?: boolean | undefined;
-  /** Where to say that the former key ends: from then on it counts for 25 hours. */
+  /** URLs of targets to tell that the former key ends. From then on, it counts there for 25 hours. */
   readonly urls?: readonly URL[] | undefined;
 }
 
 /** A rotation that is over. */
 export interface Finished {
-  /** As it was. */
+  /** The rotation, as it was. */
   readonly rotation: OwnRotation;
   /** What the targets at `urls` have answered. */
   readonly told: readonly Told[];
@@ -32,7 +32,7 @@ export interface Finished {
 }
 
 /**
- * Ends a rotation: removes the former key. From then on the next one alone signs.
+ * Ends a rotation: removes the former key. From then on, only the next key signs.
  *
  * @throws AmeshError `not_rotating`, `rotation_unfinished`, `rotation_unreadable`, `unknown_name`, `store_busy`; of the key backend
  */
@@ -75,7 +75,10 @@ function unfinished(
   );
 }
 
-/** @throws AmeshError `not_rotating` if there is no rotation, or the next key is not yet that of this machine; `rotation_final` if it is being withdrawn */
+/**
+ * @throws AmeshError `not_rotating` if there is no rotation, or this machine does not have the next key yet; `rotation_final` if it
+ * is being withdrawn
+ */
 async function expectRotation(store: FileStore): Promise<OwnRotation> {
   const rotation = (await openRotationFile(store))?.rotation;
   const identity = await readIdentity(store);

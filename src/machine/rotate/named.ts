@@ -1,6 +1,6 @@
 import type { PagedList } from '../../trust/format/paged-list';
 
-/** Devices of a list by their names and IDs, for a message; those that are not in it by their IDs. */
+/** Names devices in a message: by name and ID, or only by ID if the list does not have the device. */
 export function named(deviceIds: readonly string[], list: Pick<PagedList, 'entry'>): string {
   return deviceIds
     .map((deviceId) => {

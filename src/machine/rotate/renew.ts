@@ -14,7 +14,7 @@ import { openBoth } from './statements';
 const DUE_MS = 7 * 86_400_000;
 
 /**
- * Renews the statement with which callers follow this machine, if its list still has that of this rotation.
+ * Renews the statement by which callers follow this machine, if its list still has the statement of this rotation.
  *
  * @throws what reading the list, the key backends and the store throw
  */
@@ -48,7 +48,7 @@ export async function renewStatements(
 ): Promise<OwnRotation> {
   const nowMs = Date.now();
   const old = Object.entries(rotation.targets).filter(
-    // A target refuses what was signed before it cut the keys of this machine, and takes what is signed after that.
+    // If a target has cut off the keys of this machine, it refuses what was signed before, and accepts what is signed after that.
     ([, { state, statement, at }]) =>
       state !== 'accepted' &&
       (isDue(statement, nowMs) || (state === 'refused' && (issuedAtOf(statement) ?? 0) < at)),

@@ -38,15 +38,15 @@ import { takenBack } from './taken-back';
 
 /** How to replace the key of a machine. */
 export interface RotateOptions {
-  /** The key backend of the next key; default: that of the present one. */
+  /** The key backend of the next key; default: the backend of the present key. */
   readonly backend?: string | undefined;
-  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only one that fits. */
+  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only key that fits. */
   readonly agentKey?: string | undefined;
   /** For `ssh-agent`: the socket of the agent, an absolute path. Default: as for `createIdentity()`. */
   readonly agentSocket?: string | undefined;
   /**
-   * Asked before the next key seals a list that other instances read: whether each of them has both keys in AMESH_OWNER_KEY.
-   * Default: they do not.
+   * Called before the next key seals a list that other instances read: returns whether each of them has both keys in
+   * AMESH_OWNER_KEY. Default: they do not.
    */
   readonly haveInstancesBoth?: ((owners: string) => Promise<boolean>) | undefined;
 }
@@ -59,18 +59,18 @@ export interface Rotating {
   readonly identity: DeviceIdentity;
   /** Whether this call has made the next key. */
   readonly isNew: boolean;
-  /** Whether this call has made the next key that of this machine. */
+  /** Whether this machine uses the next key since this call. */
   readonly isSwapped: boolean;
   /** The AMESH_OWNER_KEY that each instance needs before this can go on; null if nothing is missing. */
   readonly waitsForOwners: string | null;
-  /** The IDs of provision tokens that this call has cancelled: machines that take them would trust the former key alone. */
+  /** The IDs of provision tokens that this call has cancelled: machines that take them would trust only the former key. */
   readonly cancelled: readonly string[];
 }
 
 /**
- * Replaces the key of a machine: makes the next key, signs a statement for each target, seals the list with the next key, and makes it
- * that of the identity. After an interruption it continues where it was. If it was done before, it renews statements that are
- * too old.
+ * Replaces the key of a machine: makes the next key, signs a statement for each target, seals the list with the next key, and gives
+ * that key to the identity. After an interruption it continues where it was. If all of this was done before, it renews statements
+ * that are too old.
  *
  * @throws NoIdentityError; AmeshError of a key backend, and `rotation_unreadable`, `rotation_final`, `store_busy`, `store_conflict`; what
  *   reading the list throws
@@ -105,7 +105,7 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
   });
 }
 
-/** @throws AmeshError `rotation_unfinished` if another backend was wanted than that of the next key, which was made before */
+/** @throws AmeshError `rotation_unfinished` if the next key was made before, with another backend */
 function assertSameBackend({ next }: OwnRotation, { backend }: RotateOptions): void {
   if (backend === undefined || findBackend(backend).id === next.key.backend) return;
   throw new AmeshError(
@@ -119,8 +119,8 @@ function assertSameBackend({ next }: OwnRotation, { backend }: RotateOptions): v
 }
 
 /**
- * Whether the last rotation was withdrawn, and all targets know that. A target that knows one next key, and learns of another one,
- * revokes the device.
+ * Whether the last rotation was withdrawn, and all targets know that. If a target knows one next key, and then learns another one,
+ * it revokes the device.
  *
  * @throws AmeshError `rotation_final`, `rotation_unfinished`
  */
@@ -149,11 +149,11 @@ interface Beginning {
   readonly identity: DeviceIdentity;
   readonly env: Env;
   readonly assertHeld: () => void;
-  /** What an identity that is no more has left behind. */
+  /** The file that a former identity has left behind. */
   readonly found: { readonly bytes: Uint8Array } | null;
 }
 
-/** Makes the next key and all statements, while both keys are open, and writes them down. */
+/** Makes the next key and all statements while both keys are open, and writes them to the folder. */
 async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnRotation> {
   const { store, identity, env, assertHeld, found } = beginning;
   const backend = findBackend(options.backend ?? identity.key.backend);
@@ -177,7 +177,7 @@ async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnR
   }
 }
 
-/** Whether the file may name a key: also where it was written and only not synced, or cannot be read. */
+/** Whether the file may name a key. It may if it was written but not synced, or cannot be read. */
 async function mayName(
   store: FileStore,
   { publicKey }: { readonly publicKey: Uint8Array },
@@ -229,7 +229,7 @@ async function describe(
 /**
  * Whether instances have to know both keys first.
  *
- * @returns the AMESH_OWNER_KEY that they need; null if they have it
+ * @returns the value of AMESH_OWNER_KEY that they need; null if they have it
  */
 async function ownersToSet(
   { former, next }: OwnRotation,
@@ -241,16 +241,16 @@ async function ownersToSet(
   const owners = `${former.publicKey},${next.publicKey}`;
   const { AMESH_OWNER_KEY = '' } = env;
   const named = AMESH_OWNER_KEY.split(',').map((key) => key.trim());
-  // This environment would refuse the list that the next key seals.
+  // With this environment, instances would refuse the list that the next key seals.
   if (named.includes(identity.publicKey) && !named.includes(next.publicKey)) return owners;
   if (shared === null && !named.includes(identity.publicKey)) return null;
   return (await haveInstancesBoth?.(owners)) ? null : owners;
 }
 
 /**
- * Seals the list with the next key. From then on the former one cannot change it.
+ * Seals the list with the next key. From then on, the former key cannot change it.
  *
- * @returns the rotation with all targets in that list, and with statements that are in time; and the tokens that were cancelled
+ * @returns the rotation, with all targets in that list and with statements that are still valid; and the tokens that were cancelled
  */
 async function seal(
   store: FileStore,
@@ -262,7 +262,7 @@ async function seal(
   const keys = await openBoth(store, rotation, env);
   const owners = await trustDuring(rotation, identity, env);
   const trust = openTrust(store, { ...owners, signer: keys.next }, shared);
-  // Who calls this machine learns the next key from that statement. That of the file may be days old.
+  // Callers of this machine learn the next key from this statement. The statement in the file may be days old.
   const targetId = rotation.former.deviceId;
   const succession = await signRotation({ ...keys, targetId, nowMs: Date.now() });
   let cancelled: readonly string[] = [];
@@ -275,7 +275,7 @@ async function seal(
   return { sealed: await renewStatements(store, complete, env), cancelled };
 }
 
-/** Makes the next key that of the identity, in one step. */
+/** Gives the next key to the identity, in one step. */
 async function swap(store: FileStore, rotation: OwnRotation): Promise<DeviceIdentity> {
   for (;;) {
     const bytes = await store.read(IDENTITY_KEY);
@@ -283,6 +283,6 @@ async function swap(store: FileStore, rotation: OwnRotation): Promise<DeviceIden
     if (bytes === null || identity === null) throw new NoIdentityError(store.dir);
     if (identity.deviceId !== rotation.former.deviceId) return identity;
     const next = nextIdentity(identity, rotation);
-    if (await writeIdentity(store, bytes, next)) return next; // otherwise it was renamed meanwhile
+    if (await writeIdentity(store, bytes, next)) return next; // otherwise the device was renamed in the meantime
   }
 }

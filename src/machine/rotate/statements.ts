@@ -42,8 +42,8 @@ export async function untoldTargets(
 }
 
 /**
- * Adds the targets that were paired since the statements were made: they know the former key alone. A rotation may wait for
- * days until all instances have both keys.
+ * Adds the targets that were paired since the statements were made, and know only the former key. A rotation may wait for days
+ * until all instances have both keys.
  */
 export async function addTargets(
   store: FileStore,

@@ -1,7 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { MACHINE_CODES } from '../errors/codes';
 
-/** What a rotation that is being taken back does not allow. */
+/** The error for a command that is impossible while a rotation is taken back. */
 export function takenBack(): AmeshError {
   return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being withdrawn.', {
     fix: 'Complete that',

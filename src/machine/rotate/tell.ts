@@ -13,13 +13,13 @@ import { openKey } from '../setup/open-device';
 
 /** What a target has answered to one request. */
 export interface Told extends TargetAnswer {
-  /** Without its query. */
+  /** The URL, without its query. */
   readonly url: string;
   /** The ID of the target. */
   readonly target: string;
 }
 
-/** The part of a rotation that targets learn of. */
+/** The part of a rotation that targets learn. */
 export interface ToldRotation extends Pick<OwnRotation, 'former' | 'targets'> {
   /** The next key. */
   readonly next: Pick<OwnRotation['next'], 'deviceId'>;
@@ -32,10 +32,10 @@ export interface TellOptions {
 }
 
 /**
- * Tells targets something about the next key, with one GET request for each URL that the former key signs. What they answer to a
- * statement is written down.
+ * Tells targets something about the next key, with one GET request for each URL, which the former key signs. Their answers to a
+ * statement are written to the folder.
  *
- * @param what `rotate`: that the next key replaces the former one; `withdraw`: that it does not; `retire`: that the former one ends
+ * @param what `rotate`: the next key replaces the former one; `withdraw`: it does not; `retire`: the former key ends
  * @throws AmeshError `unknown_name` if no target in the list has the host of a URL, before anything is sent; AmeshError of the key backend
  */
 export async function tellTargets(
@@ -67,7 +67,8 @@ export async function tellTargets(
     const isNext = device.identity.deviceId === rotation.next.deviceId;
     const isRefused = answered.answer === null && answered.problem !== null;
     if (what === 'rotate' && isNext && (isRefused || answered.answer === 'unavailable')) {
-      // Nobody there takes the statement, or the former key has ended. An administrator may have added the next key by hand.
+      // Either nobody there accepts the statement, or the former key has ended. An administrator may have added the next key by
+      // hand.
       const next = await askTarget(url, { signer: device.signer, called, answers: 'required', fetch });
       if (next.status !== null && next.problem === null)
         answered = { ...next, answer: 'accepted', isProven: true };

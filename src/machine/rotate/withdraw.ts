@@ -21,7 +21,7 @@ import { type TellOptions, type Told, tellTargets } from './tell';
 
 /** How to take a rotation back. */
 export interface WithdrawOptions extends TellOptions {
-  /** A URL of a target that learns now that the next key does not count. */
+  /** URLs of targets that learn now that the next key does not count. */
   readonly urls?: readonly URL[] | undefined;
   /** Whether to give up targets that do not know that; default false. */
   readonly force?: boolean | undefined;
@@ -29,7 +29,7 @@ export interface WithdrawOptions extends TellOptions {
 
 /** A rotation that was taken back. */
 export interface Withdrawn {
-  /** As it was. */
+  /** The rotation, as it was. */
   readonly rotation: OwnRotation;
   /** The identity of this machine now. */
   readonly identity: DeviceIdentity;
@@ -40,8 +40,8 @@ export interface Withdrawn {
 }
 
 /**
- * Takes a rotation back: makes the former key that of the machine again, and tells targets. After an interruption, and for more
- * targets, it continues where it was.
+ * Takes a rotation back: gives the former key to the machine again, and tells targets. Called again, after an interruption or for
+ * more targets, it continues where it was.
  *
  * @throws AmeshError `not_rotating`, `rotation_final` if other instances have seen a list of the next key, `unknown_name`,
  *   `store_busy`; of the key backend of the former key
@@ -69,7 +69,10 @@ export async function withdrawRotation(
   return { rotation, identity, told, left };
 }
 
-/** @throws AmeshError `rotation_final` if instances elsewhere have seen a list of the next key: they refuse all of the former one */
+/**
+ * @throws AmeshError `rotation_final` if instances elsewhere have seen a list of the next key: they refuse all lists of the former
+ * key
+ */
 async function assertOwnListOnly({ trust }: Device, { next }: OwnRotation, env: Env): Promise<void> {
   const isElsewhere = sharedStoreOf(env) !== null || Boolean(env.AMESH_OWNER_KEY);
   if (!isElsewhere || (await trust.readHead()).owner !== next.publicKey) return;
@@ -79,7 +82,7 @@ async function assertOwnListOnly({ trust }: Device, { next }: OwnRotation, env: 
   );
 }
 
-/** Seals the list with the former key, makes that the key of the identity, and removes the next one. */
+/** Seals the list with the former key, gives that key to the identity, and removes the next key. */
 async function goBack(
   store: FileStore,
   rotation: OwnRotation,
@@ -100,14 +103,14 @@ async function goBack(
     if (present.deviceId !== rotation.next.deviceId) return present;
     const identity = formerIdentity(present, rotation, back);
     assertHeld();
-    if (await writeIdentity(store, bytes, identity)) return identity; // otherwise it was renamed meanwhile
+    if (await writeIdentity(store, bytes, identity)) return identity; // otherwise the device was renamed in the meantime
   }
 }
 
 /**
  * Removes the next key, and ends the rotation if all targets know that it was withdrawn.
  *
- * @returns the IDs of those that may not
+ * @returns the IDs of targets that may not know it
  */
 async function forget(
   store: FileStore,
@@ -129,7 +132,7 @@ async function forget(
   });
 }
 
-/** Lets running processes see that the former key is right again; undefined if the next key cannot sign any more. */
+/** The statement that shows running processes that the former key is right again; undefined if the next key can no longer sign. */
 async function statementBack(
   { next }: OwnRotation,
   former: Signer,

@@ -8,13 +8,13 @@ import { discard } from '../../core/sign/send';
 
 /** What a target has answered to one request about the next key. */
 export interface TargetAnswer {
-  /** The HTTP status; null if there was no answer, or one that is not proven. */
+  /** The HTTP status; null if there was no answer, or if it had to be proven and is not. */
   readonly status: number | null;
   /** What the target says about the next key; null if it says nothing. */
   readonly answer: RotationAnswer | null;
   /** Whether the target has signed that. */
   readonly isProven: boolean;
-  /** Why it did not take the request; null if it did. */
+  /** Why it refused the request; null if it did not. */
   readonly problem: string | null;
 }
 
@@ -26,13 +26,13 @@ export interface Asking {
   readonly called: CalledTarget;
   /** Default `GET`. */
   readonly method?: 'GET' | 'HEAD' | undefined;
-  /** `required`: an answer that is not proven counts as none. Default `auto`. */
+  /** `required`: an answer that is not proven is treated as no answer. Default `auto`. */
   readonly answers?: 'auto' | 'required' | undefined;
   /** Sends the request; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
-/** Sends a target one request that has no effect, and returns what it says. Never rejects. */
+/** Sends a target one request that has no effect, and returns what the target says. Never rejects. */
 export async function askTarget(url: URL, asking: Asking): Promise<TargetAnswer> {
   const { signer, called, method = 'GET', answers, fetch } = asking;
   let answered: AnsweredRotation | undefined;

@@ -1,7 +1,7 @@
 import { ROTATION_HEADER, type RotationAnswer } from '../../core/rotation/field';
 import type { AnswerHeaders } from '../../core/verify/verdict';
 
-/** The verdict of an instance about a caller's next key if it cannot change its allow list. */
+/** The verdict about a caller's next key if this instance cannot change its allow list. */
 export const CANNOT_ROTATE: AnswerHeaders = {
   [ROTATION_HEADER]: 'unavailable' satisfies RotationAnswer,
 };

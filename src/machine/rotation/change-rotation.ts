@@ -12,13 +12,13 @@ import {
   writeRotationFile,
 } from './rotation-file';
 
-/** Changes the rotation of a folder, and tries again if another process was faster. */
+/** How often a change is tried, if other processes are faster. */
 const ATTEMPTS = 20;
 
 /**
  * Changes the rotation of a folder.
  *
- * @param change returns what to write; undefined to leave it
+ * @param change returns what to write; undefined to change nothing
  * @returns the rotation as it is now; null if there is none
  * @throws AmeshError `rotation_unreadable`, `store_conflict`; what writing throws
  */
@@ -37,10 +37,10 @@ export async function changeRotation(
 }
 
 /**
- * Removes the rotation of a folder, also if another process notes an answer meanwhile.
+ * Removes the rotation of a folder, even if another process notes an answer at the same time.
  *
  * @param own the statement of the rotation; another one stays
- * @param isOver whether it may go, as it is then; default: yes
+ * @param isOver whether it may be removed in its present state; default: yes
  * @throws AmeshError `rotation_unreadable`, `store_conflict`, `store_busy`
  */
 export async function endRotation(
@@ -56,7 +56,7 @@ export async function endRotation(
   throw rotationChanged(store);
 }
 
-/** Another process was faster. */
+/** The error if other processes were faster. */
 export function rotationChanged({ dir }: FileStore): AmeshError {
   return new AmeshError(
     STORAGE_CODES.store_conflict,
@@ -64,12 +64,11 @@ export function rotationChanged({ dir }: FileStore): AmeshError {
   );
 }
 
-/** What became of telling targets, by their IDs. */
+/** What targets have answered, by their IDs. */
 export type Answered = ReadonlyMap<string, ToldTarget>;
 
 /**
- * Writes down what targets have answered to their statements. What a target has proven stays, whatever somebody says without
- * a proof.
+ * Writes to the folder what targets have answered to their statements. Without a proof, nothing replaces what a target has proven.
  */
 export async function noteAnswers(store: FileStore, answered: Answered): Promise<void> {
   await changeRotation(store, (rotation) => {
@@ -77,19 +76,19 @@ export async function noteAnswers(store: FileStore, answered: Answered): Promise
       const known = toldOf(rotation, targetId);
       // An answer may come after the rotation was taken back.
       if (rotation.withdrawnAt !== undefined && told.state !== 'withdrawn') return false;
-      return known?.statement === told.statement && isNews(told, known); // otherwise of another rotation
+      return known?.statement === told.statement && isNews(told, known); // otherwise it belongs to another rotation
     });
     if (changed.length === 0) return undefined;
     return { ...rotation, targets: { ...rotation.targets, ...Object.fromEntries(changed) } };
   });
 }
 
-/** Whether an answer says more than what is known. */
+/** Whether an answer says more than what is known, and may replace it. */
 export function isNews(told: ToldTarget, known: ToldTarget): boolean {
   if (told.state === known.state && told.isProven === known.isProven) return false;
   if (told.isProven || !known.isProven) return true;
-  // That a target has refused a key which it accepted before only makes the former key sign again, and a withdrawal
-  // ends nothing before it is proven.
+  // Two answers need no proof. That a target refuses a key that it accepted before only makes the former key sign again. And a
+  // withdrawal ends nothing before it is proven.
   return told.state === 'untold' || (told.state === 'withdrawn' && known.state !== 'withdrawn');
 }
 
@@ -98,7 +97,7 @@ export function toldOf({ targets }: Pick<OwnRotation, 'targets'>, targetId: stri
   return Object.hasOwn(targets, targetId) ? targets[targetId] : undefined;
 }
 
-/** When a statement of this folder was made, in Unix seconds; null if it is none. Its signatures are not checked. */
+/** When a statement of this folder was made, in Unix seconds; null if it is not a statement. Its signatures are not checked. */
 export function issuedAtOf(statement: string): number | null {
   const payload = fromBase64Url(statement.split('.', 1)[0] ?? '');
   const { iat } = (payload && parseObject(payload)) ?? {};

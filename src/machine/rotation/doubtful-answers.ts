@@ -36,14 +36,14 @@ export class DoubtfulAnswers {
   }
 
   /**
-   * After an answer that is not proven, and says that the target does not know the key: asks the target by a request of its own, whose
-   * answer has to be proven, and at most once in 30 s. Nothing else changes the key over plain http.
+   * After an answer that is not proven and says that the target does not know the key: asks the target by an own request, whose
+   * answer has to be proven, at most once in 30 s. Over plain http, nothing else changes the key.
    *
    * @param answer the response, or the error about it
-   * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later, unless the
-   *   target knows the two keys as those of one device
-   * @returns `same` if the very same request may be sent again, `anew` if another key may sign it, `instead` if that has to be with the
-   *   same nonce; undefined if neither
+   * @param isSafe whether the request has no effect. Somebody in between may hold back any other request, and have it carried out
+   *   later, unless the target knows the two keys as keys of one device
+   * @returns `same` if exactly the same request may be sent again; `anew` if the other key may sign it; `instead` if the other key
+   *   may sign it with the same nonce; undefined if nothing may be sent
    */
   async afterUnproven(
     answer: object,
@@ -66,12 +66,13 @@ export class DoubtfulAnswers {
     const found = await memory.finding;
     if (doubtful.used === 'former') return found !== undefined && isSafe ? 'anew' : undefined;
     if (found === 'accepted') return 'same';
-    // Somebody may hold the request back until the next key is accepted. A target that says that the key waits carries out one of the two then.
+    // Somebody may hold the request back until the next key is accepted. If the key waits at the target, the target will then carry
+    // out only one of two requests with the same nonce.
     if (found === 'refused' || (found !== undefined && isSafe)) return 'anew';
     return found === 'waiting' ? 'instead' : undefined;
   }
 
-  /** Asks with the other key than the one that was refused. */
+  /** Asks with the key that was not refused. */
   async #find(url: URL, { target, told, used }: Doubtful, opened: Opened): Promise<Found> {
     const targetId = target.deviceId;
     const targets = this.#options.memory;
@@ -86,7 +87,7 @@ export class DoubtfulAnswers {
       answers: 'required',
       fetch: this.#options.fetch,
     });
-    // An answer without a proof has no status here. One with a proof is to a signature that was right.
+    // An answer without a proof has no status here. A target proves only answers to requests whose signature was right.
     const isRight = status !== null && problem === null;
     if (!isRight) return undefined; // somebody in between may have written the refusal, so the same key goes on signing
     if (used === 'former') {

@@ -5,16 +5,16 @@ import { type Device, isRotated } from '../../trust/device';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from '../../trust/identity';
 import { isOf, type OwnRotation, ROTATION_KEY, readRotationFile } from './rotation-file';
 
-/** How often to look whether the key of this machine was rotated. */
+/** How often to check whether the key of this machine was rotated. */
 const CHECK_EVERY_MS = 250;
 
-/** How long to wait until a next key that could not be opened is tried again. */
+/** How long to wait before trying again to open a next key. */
 const RETRY_MS = 30_000;
 
-/** A device as it was opened last. */
+/** The device of this process, as it was opened last. */
 export interface Opened {
   readonly device: Device;
-  /** The rotation to the key of this device, until all targets know it; null if there is none. */
+  /** The rotation that led to the key of this device, until all targets know that key; null if there is none. */
   readonly rotation: OwnRotation | null;
   /** Opens the key that is being replaced. */
   readonly former: () => Promise<Signer>;
@@ -36,15 +36,15 @@ export interface LiveDeviceOptions {
 
 interface Current {
   readonly opened: Opened;
-  /** Of the files that it was opened from. */
+  /** The stamp of the files from which it was opened. */
   readonly stamp: string;
   /** When to try again, by `performance.now()`; if the next key could not be opened. */
   readonly againAtMs?: number | undefined;
 }
 
 /**
- * The device of a running process. It is opened at the first use, and once more if its key was rotated since. Meanwhile, and if the
- * next key cannot be opened here, the process continues with the former one.
+ * The device of a running process. It is opened at the first use, and again if its key was rotated since. While the next key is
+ * opened, and if it cannot be opened here, the process continues with the former key.
  */
 export class LiveDevice {
   readonly #options: LiveDeviceOptions;
@@ -56,7 +56,7 @@ export class LiveDevice {
     this.#options = options;
   }
 
-  /** The device, for a request: it waits for a key at the first use only. Throws what `open` throws. */
+  /** The device, for a request: it waits for a key only at the first use. Throws what `open` throws. */
   current(): MaybePromise<Opened> {
     const current = this.#current;
     if (current === undefined) return this.#first();
@@ -85,7 +85,7 @@ export class LiveDevice {
   /** Opens the device once. After a failure the next call tries again: somebody may run `amesh init` in the meantime. */
   #first(): Promise<Opened> {
     return this.#once(async () => {
-      const stamp = this.#stamp(); // before it is read
+      const stamp = this.#stamp(); // taken before the files are read
       try {
         const device = await this.#options.open();
         return { opened: await this.#with(device, undefined), stamp };
@@ -97,7 +97,7 @@ export class LiveDevice {
     });
   }
 
-  /** The device with its former key, where a process begins that may not use the next one; undefined if there is none. */
+  /** The device with its former key, for a process that starts and cannot use the next key; undefined if there is no former key. */
   async #openFormer(): Promise<Device | undefined> {
     const { store, openFormer } = this.#options;
     try {
@@ -110,7 +110,7 @@ export class LiveDevice {
     }
   }
 
-  /** Goes on with the former key. */
+  /** Continues with the former key. */
   #without(device: Device, error: unknown, stamp: string): Current {
     const why = error instanceof Error ? error.message : String(error);
     this.#options.tell(
@@ -125,7 +125,7 @@ export class LiveDevice {
       const stamp = this.#stamp();
       const { opened } = before;
       const identity = await readIdentity(this.#options.store).catch(() => null);
-      if (identity === null) return { opened, stamp }; // what needs the folder says what is wrong with it
+      if (identity === null) return { opened, stamp }; // whatever else needs the folder reports what is wrong with it
       if (await isRotated(identity, opened.device.signer)) return this.#follow(before, stamp);
       if (!isKeyOf(identity, opened.device.signer)) return { opened, stamp };
       const device = await this.#options.reopenTrust(opened.device);
@@ -170,7 +170,7 @@ export class LiveDevice {
   }
 }
 
-/** Whether targets have to learn of it: once the device has its next key, or has its former one again. */
+/** Whether targets have to learn about a rotation: once the device has its next key, or has gone back to its former key. */
 function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
   const { former, next, withdrawnAt } = rotation;
   if (!isOf(rotation, identity)) return false;
@@ -178,8 +178,8 @@ function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
 }
 
 /**
- * Opens the former key at the first use, unless this process has it open already; after a failure the next use tries again. Nothing
- * opens it before a request needs it, since that may ask a person, or fail.
+ * Opens the former key at the first use, unless this process has opened it already. After a failure, the next use tries again. It
+ * is not opened before a request needs it, since opening a key may ask a person, or fail.
  */
 function formerOf(
   { former }: OwnRotation,
@@ -200,7 +200,7 @@ function formerOf(
   };
 }
 
-/** The key itself, for what no working key may say. */
+/** The device key itself, for statements that a working key must not sign. */
 export function withoutWorkingKey(signer: Signer): Signer {
   return { publicKey: signer.publicKey, sign: (message) => signer.sign(message) };
 }

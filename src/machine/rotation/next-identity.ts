@@ -3,7 +3,7 @@ import { MAX_FORMER_IDS } from '../../trust/format/entry';
 import type { DeviceIdentity } from '../../trust/identity';
 import type { OwnRotation } from './rotation-file';
 
-/** The identity with the next key. It keeps its first ID for ever, since that is the one of its list. */
+/** The identity with the next key. It always keeps its first ID, since its list has that ID. */
 export function nextIdentity(identity: DeviceIdentity, { next, own }: OwnRotation): DeviceIdentity {
   const { friendlyName, deviceId, was = [] } = identity;
   const [first = deviceId, ...later] = [...was, deviceId];
@@ -16,9 +16,9 @@ export function nextIdentity(identity: DeviceIdentity, { next, own }: OwnRotatio
 }
 
 /**
- * The identity with the former key again.
+ * The identity after it has gone back to its former key.
  *
- * @param back the statement of both keys that the former one replaces the next one; undefined if the next one cannot sign it
+ * @param back the statement of both keys that the former key replaces the next one; undefined if the next key cannot sign it
  */
 export function formerIdentity(
   { friendlyName, rotations }: DeviceIdentity,

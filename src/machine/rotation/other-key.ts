@@ -8,12 +8,13 @@ import { isSafe } from '../../core/wire/line';
 import type { CallerRotation } from './caller-rotation';
 import type { Opened } from './live-device';
 
-/** Instances of a target may learn of a next key a moment later than others. */
+/** The pauses before each attempt: some instances of a target may learn about a next key a moment later than others. */
 const PAUSES_MS = [0, 300, 700, 1000];
 
 /**
- * The same request, during a rotation. Where answers have to be proven, nothing proves that a target does not know a key: then it
- * is asked with the other one, and the request is sent again in a way that cannot have it carried out twice.
+ * The same request, for use during a rotation. If answers have to be proven, a target cannot prove that it does not know a key. So
+ * after such a refusal it is asked with the other key, and the request is sent again in a way in which it cannot be carried out
+ * twice.
  */
 export function withOtherKey(
   request: PreparedRequest,
@@ -32,7 +33,7 @@ export function withOtherKey(
     }
     if (!isUnknown(response) || !request.isRepeatable) return response;
     const how = await rotation.doubtful.afterUnproven(response, request, await opened());
-    // It asked for no proof, so its target has not claimed the nonce for both keys.
+    // The request did not ask for a proof, so the target has not claimed its nonce for both keys.
     if (how === undefined || how === 'instead') return response;
     await discard(response);
     return how === 'anew' ? request.send() : request.resend(response);
@@ -41,8 +42,8 @@ export function withOtherKey(
 }
 
 /**
- * Whether a request that the program sends by itself may be signed again, by the other key and with another nonce, after an answer that is not proven. If not,
- * the other key may still sign the next request.
+ * Whether a request that the program sends itself may be signed again, by the other key and with another nonce, after an answer
+ * that is not proven. If not, the other key may still sign the next request.
  */
 export async function mayHaveOtherKey(
   request: { readonly url: URL; readonly method: string },

@@ -9,13 +9,13 @@ import { trustOf } from '../../trust/owner-key';
 import { isOf, type OwnRotation, readRotationFile } from './rotation-file';
 
 /**
- * The list of the identity in a folder. While its key is being replaced, either of the two keys may have sealed the list, and a
- * list of the next one is newer than all of the former one.
+ * The list of the identity in a folder. While its key is being replaced, either key may have sealed the list, and a list of the
+ * next key is newer than all lists of the former key.
  *
  * @throws VariableError for a wrong AMESH_OWNER_KEY, AMESH_DEVICE_ID or AMESH_MIN_REVISION
  */
 export async function ownTrust(store: FileStore, identity: DeviceIdentity, env: Env): Promise<ListTrust> {
-  const rotation = await readRotationFile(store).catch(() => null); // then only its own key counts
+  const rotation = await readRotationFile(store).catch(() => null); // without a readable rotation, only its own key counts
   return trustDuring(rotation, identity, env);
 }
 
@@ -36,7 +36,7 @@ export async function trustDuring(
   );
 }
 
-/** The key of an identity, if another one had replaced it and then gave it back. Both have signed that. */
+/** The key of an identity, if another key had replaced it and the identity then went back. Both keys have signed that. */
 async function returnedKey({ publicKey, rotations = [] }: DeviceIdentity): Promise<string | undefined> {
   let wasReplaced = false;
   for (const text of rotations) {

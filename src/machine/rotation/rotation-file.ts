@@ -9,21 +9,21 @@ import type { FileStore } from '../../storage/files/file-store';
 import { type DeviceIdentity, toIdentity } from '../../trust/identity';
 import { MACHINE_CODES } from '../errors/codes';
 
-/** The file in the folder of an identity whose key is being replaced. */
+/** The file in the folder of an identity that says that its key is being replaced. */
 export const ROTATION_KEY = 'rotation.json';
 
-/** What a target knows about the next key of this device. `withdrawn`: that it was withdrawn. */
+/** What a target knows about the next key of this device. `withdrawn`: the target knows that the key was withdrawn. */
 export type ToldState = 'untold' | 'waiting' | 'accepted' | 'refused' | 'withdrawn';
 
 /** A target that this device calls, during a rotation. */
 export interface ToldTarget {
   /** Tells this target the next key; at most 1,024 characters. */
   readonly statement: string;
-  /** What it knows. */
+  /** What the target knows. */
   readonly state: ToldState;
   /** Whether the target has signed its answer. */
   readonly isProven: boolean;
-  /** Since when that is so, in Unix seconds. */
+  /** Since when, in Unix seconds. */
   readonly at: number;
 }
 
@@ -35,7 +35,7 @@ export interface OwnRotation {
   readonly next: Pick<DeviceIdentity, 'deviceId' | 'publicKey' | 'createdAt' | 'key'>;
   /** Unix seconds. */
   readonly startedAt: number;
-  /** Unix seconds; set once the rotation is taken back, until all targets know that. */
+  /** Unix seconds; set while the rotation is taken back, until all targets know that. */
   readonly withdrawnAt?: number | undefined;
   /** The statement of this device about itself, at most 1,024 characters. */
   readonly own: string;
@@ -79,7 +79,7 @@ export function writeRotationFile(
 /**
  * What a target knows after its answer.
  *
- * @returns undefined if the answer says nothing: an instance that cannot tell, or one to a withdrawal that the next key counts
+ * @returns undefined if the answer says nothing: an instance cannot tell, or still accepts the next key after a withdrawal
  */
 export function stateAfter(what: 'rotate' | 'withdraw', answer: RotationAnswer): ToldState | undefined {
   if (what === 'withdraw') return answer === 'refused' ? 'withdrawn' : undefined;
@@ -92,7 +92,9 @@ export interface Listed {
   readonly proves?: boolean | undefined;
 }
 
-/** Whether a target has said so, and proven it if it can. Nothing that cannot come back may follow from less. */
+/**
+ * Whether a target has said that, and has proven it if it can prove its answers. Only then may steps follow that cannot be undone.
+ */
 export function hasSaid(
   { state, isProven }: Pick<ToldTarget, 'state' | 'isProven'>,
   what: 'accepted' | 'withdrawn',
@@ -101,7 +103,7 @@ export function hasSaid(
   return state === what && (isProven || listed?.proves === false);
 }
 
-/** The targets in a list that may not know yet that a rotation was taken back, or have not proven that they do. */
+/** The targets in a list that may not know yet that a rotation was taken back, or have not proven that they know it. */
 export function unwithdrawn(
   { targets }: OwnRotation,
   entryOf: (deviceId: string) => Listed | undefined,
@@ -112,7 +114,7 @@ export function unwithdrawn(
   });
 }
 
-/** Whether a rotation is one of this identity, and not what another one has left behind. */
+/** Whether a rotation belongs to this identity; a former identity may have left its file behind. */
 export function isOf({ former, next }: OwnRotation, { deviceId }: Pick<DeviceIdentity, 'deviceId'>): boolean {
   return deviceId === former.deviceId || deviceId === next.deviceId;
 }
@@ -167,7 +169,7 @@ function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether a text has the form of a statement. Each request to a target may carry it, so another text would break them all. */
+/** Whether a text has the form of a statement. Requests to a target carry it, so another text would break them all. */
 function isStatement(value: unknown): value is string {
   if (typeof value !== 'string' || value.length > ROTATION_LIMITS.characters) return false;
   return readRotationField(value)?.kind === 'rotate' && /^[\w.-]+$/.test(value);

@@ -19,7 +19,7 @@ const WHY = {
   key: 'The next key is in the list already, was revoked or refused, or is a working key; or the statement is from before the keys of the device were cut.',
 } as const;
 
-/** Logs what became of the next key of a caller, once, with the command that follows from it. */
+/** Logs once what became of the next key of a caller, and the command to type. */
 export function logRotation(
   what: RotationEvent,
   { deviceId, friendlyName }: Pick<TrustedDevice, 'deviceId' | 'friendlyName'>,

@@ -26,14 +26,14 @@ import {
 } from '../../trust/rotation/successor';
 import { logRotation, type RotationEvent, type RotationRefusal } from './rotation-log';
 
-/** How many statements are kept after they were read, so that the same one costs no signature check again. */
+/** How many statements are kept after they were read, so that the signatures of the same statement are not checked again. */
 const MAX_STATEMENTS = 1000;
 
 /** What is known about a statement. */
 interface Known {
-  /** Null if it is none. */
+  /** Null if it is not a statement. */
   readonly rotation: Promise<Rotation | null>;
-  /** A refusal, and the list for which it holds. */
+  /** A refusal, and the list that it is based on. */
   refused?: { readonly by: WeakRef<AllowList> };
   /** The change of the list for this statement, while it runs. */
   changing?: Promise<RotationAnswer> | undefined;
@@ -49,7 +49,7 @@ export interface RotationTakerOptions {
 }
 
 /**
- * Takes what callers say about their next keys, and answers it.
+ * Handles what callers say about their next keys, and makes the answer.
  *
  * @see docs/protocol.md, "Rotation"
  */
@@ -60,7 +60,7 @@ export class RotationTaker {
   readonly #log: Pick<Log, 'once' | 'seldom'>;
   readonly #now: () => number;
   readonly #statements = new Map<string, Known>();
-  /** Each change writes the list, and leaves an entry in it for a time. A trusted device must not fill it. */
+  /** Each change writes the list, and leaves an entry in it for some time. A trusted device must not fill the list. */
   readonly #limit = new RateLimit({ burst: 64, everyMs: 60_000 });
 
   constructor({ accept, device, list, log, now = Date.now }: RotationTakerOptions) {
@@ -78,7 +78,7 @@ export class RotationTaker {
     return this.#answer(text, acceptance).then(
       (answer) => ({ [ROTATION_HEADER]: answer }),
       (error) => {
-        // The request stays accepted: it has nothing to do with this.
+        // The request stays accepted: it has nothing to do with this error.
         const why = error instanceof Error ? error.message : String(error);
         this.#log.seldom('rotation', `A change of a caller's key was not recorded: ${why}`);
         return { [ROTATION_HEADER]: 'unavailable' };
@@ -91,7 +91,7 @@ export class RotationTaker {
     if (field === null) return this.#refuse('malformed', acceptance);
     if (acceptance.isDelegate) return this.#refuse('delegate', acceptance);
     if ('nextId' in field) return this.#end(field, acceptance);
-    // Before it is kept: a field can be as long as all headers.
+    // Checked before the text is kept: a field can be as long as all headers together.
     if (field.text.length > ROTATION_LIMITS.characters) return this.#refuse('malformed', acceptance);
     const known = this.#knownOf(field.text);
     const rotation = await known.rotation;
@@ -112,7 +112,7 @@ export class RotationTaker {
 
   #knownOf(text: string): Known {
     const known = this.#statements.get(text) ?? { rotation: readRotation(text, cryptoProvider) };
-    this.#statements.delete(text); // at the end, so that the one that was used longest ago goes first
+    this.#statements.delete(text); // moves to the end, so that the least recently used one is dropped first
     this.#statements.set(text, known);
     if (this.#statements.size > MAX_STATEMENTS)
       this.#statements.delete(this.#statements.keys().next().value as string);
@@ -135,7 +135,7 @@ export class RotationTaker {
     return 'refused';
   }
 
-  /** Takes back a successor, or ends the time in which both keys count. The answer says whether the next key counts then. */
+  /** Takes back a successor, or ends the time in which both keys count. The answer says whether the next key still counts. */
   async #end(
     { kind, nextId }: Extract<RotationField, { nextId: string }>,
     acceptance: Acceptance,
@@ -147,7 +147,7 @@ export class RotationTaker {
     );
   }
 
-  /** Takes back a statement, also one that has not come yet. */
+  /** Takes back a statement, even one that has not arrived yet. */
   #withdraw(rotation: Rotation, acceptance: Acceptance): Promise<RotationAnswer> {
     return this.#change({ kind: 'withdraw', nextId: rotation.nextId }, acceptance, (draft, nowSeconds) =>
       withdrawStatement(draft, rotation, nowSeconds),
@@ -161,7 +161,7 @@ export class RotationTaker {
   ): Promise<RotationAnswer> {
     if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
     const { list, device } = acceptance;
-    // What the list in memory knows is never too much: nobody can keep an owner from taking a key back.
+    // A successor that the list in memory knows is not counted: nobody can keep an owner from taking a key back.
     if (!(list instanceof PagedList) || list.entry(device.deviceId)?.next !== nextId) this.#count(acceptance);
     const isDone = await this.#update(change);
     if (!isDone) return 'refused';
@@ -201,7 +201,7 @@ const EVENTS: Readonly<Record<Proposed, RotationEvent>> = {
   revoked: 'revoked',
 };
 
-/** Whether a statement is about another device, for another target, or about the key of this one. */
+/** What is wrong with a statement: it is about another device, for another target, or about the key of this machine. */
 function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, list }: Acceptance) {
   const key = fromBase64Url(device.publicKey) ?? new Uint8Array();
   if (device.deviceId !== formerId || !equalBytes(key, formerKey)) return 'foreign';
@@ -209,7 +209,7 @@ function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, 
   return isOwnId(list, nextId) ? 'own' : null;
 }
 
-/** What the list says about a rotation already; null if it says nothing, or is no list of this machine. */
+/** What the list already says about a rotation; null if it says nothing, or is not a list of this machine. */
 function stateIn(list: AllowList, { formerId, nextId }: Rotation): 'waiting' | 'accepted' | null {
   if (!(list instanceof PagedList)) return null;
   const former = list.entry(formerId);

@@ -11,8 +11,8 @@ const REFUSED_EVERY_MS = 30_000;
 export type Which = 'former' | 'next';
 
 /**
- * What a target says about the next key, as an own request has proven; `unknown` if it only knows the former one, and says
- * nothing about the next.
+ * What a target says about the next key in a proven answer to an own request; `unknown` if it only knows the former key, and says
+ * nothing about the next one.
  */
 export type Found = 'accepted' | 'waiting' | 'refused' | 'unknown' | undefined;
 

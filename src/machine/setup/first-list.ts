@@ -12,7 +12,7 @@ import { ListStore } from '../../trust/list/list-store';
 import { NOWHERE } from '../../trust/list/seen';
 import { placeStagedList, stagedKey } from '../../trust/staged-list';
 
-/** The file that says that an identity has no list yet: its key was not there to seal one. */
+/** The file that says that an identity has no list yet, because its key was not there to seal one. */
 function firstKey({ deviceId }: DeviceIdentity): string {
   return `allow_list.${deviceId}.first`;
 }
@@ -50,7 +50,7 @@ export async function readFirstHosts(
   }
 }
 
-/** Seals the empty list of an identity that has none yet. Another process may do the same at this moment. */
+/** Seals the empty list of an identity that has none yet. Another process may do the same at the same time. */
 export async function sealFirstList(
   store: FileStore,
   shared: DocumentStore | null,

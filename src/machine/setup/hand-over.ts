@@ -8,10 +8,10 @@ import { TRUST_CODES } from '../../trust/errors/codes';
 import type { ListHead } from '../../trust/format/head';
 
 /**
- * Makes a hand-over of the list of a device: its half of the statement with which callers follow the target to the next key.
+ * Makes a hand-over of the list of a device: its half of the statement by which callers follow the target to the next key.
  *
  * @param nextKey the key of the next owner: a compressed point, 33 bytes
- * @returns one line, which `amesh trust take-over --hand-over` takes for 30 days; it is no secret
+ * @returns one line, which `amesh trust take-over --hand-over` accepts for 30 days; it is not secret
  * @throws AmeshError `own_key`, `list_moved`, `not_taken_over`; what reading the list and the signer throw
  */
 export async function makeHandOver({ signer, trust }: Device, nextKey: Uint8Array): Promise<string> {
@@ -23,14 +23,14 @@ export async function makeHandOver({ signer, trust }: Device, nextKey: Uint8Arra
 /**
  * Adds a hand-over to a list that this device has taken over without one.
  *
- * @returns the head, and whether it has changed
+ * @returns the head of the list, and whether the list has changed
  * @throws AmeshError `wrong_hand_over`, `store_conflict`
  */
 export async function addHandOver(
   device: Device,
   handOver: string,
 ): Promise<{
-  /** As it is now. */
+  /** The present head. */
   readonly head: ListHead;
   /** False if the list has a hand-over already. */
   readonly isChanged: boolean;
@@ -58,7 +58,7 @@ export async function completed(handOver: string, { signer }: Device): Promise<R
 
 /**
  * @param owner the public key of the present owner
- * @throws AmeshError `wrong_hand_over` if another one has made the hand-over
+ * @throws AmeshError `wrong_hand_over` if another device has made the hand-over
  */
 export function assertFrom(owner: string, rotation: Rotation | undefined): void {
   if (rotation !== undefined && toBase64Url(rotation.formerKey) !== owner)

@@ -11,7 +11,7 @@ import type { Seen } from '../../trust/list/seen-in-memory';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { readPlacedList } from '../../trust/staged-list';
 
-/** A stored list, and what this machine remembers of it. */
+/** A stored list, and what this machine remembers about it. */
 export interface Inspected {
   /** The list, sealed by its owner. */
   readonly list: PagedList;
@@ -22,9 +22,10 @@ export interface Inspected {
 }
 
 /**
- * Opens the allow list of a folder, or of the store in AMESH_STORE_URL. It writes nothing, not even the revision seen.
+ * Opens the allow list of a folder, or of the store in AMESH_STORE_URL. It writes nothing, not even the record of the newest
+ * revision.
  *
- * @param trust the keys that may have sealed it, and whose list it is
+ * @param trust the keys that may have sealed it, and the device that it belongs to
  * @throws AmeshError `allow_list_integrity_failure`, `allow_list_unavailable`
  */
 export async function inspectTrust(folder: FileStore, trust: ListTrust, env: Env): Promise<Inspected> {

@@ -21,7 +21,7 @@ import { sharedAnswerKey, withSharedWorkingKey } from './shared-keys';
 /**
  * Opens the device of a folder: reads its identity and unlocks its key once, which is slow.
  *
- * Its list is its own, unless AMESH_OWNER_KEY names its key: then it is that of the first key there.
+ * The device has its own list, unless AMESH_OWNER_KEY names its key: then it has the list of the first key there.
  *
  * @param shared where the list is stored; default the store in AMESH_STORE_URL, or the folder
  * @param signer signs with a key outside amesh; default: the key that `identity.json` names
@@ -51,8 +51,8 @@ export async function openDevice(
 }
 
 /**
- * The device of a folder with the key that is being replaced, for a process that cannot open the next one. It reads its list,
- * and cannot change it any more.
+ * The device of a folder with the key that is being replaced, for a process that cannot open the next key. It can read its list,
+ * but can no longer change it.
  *
  * @throws as {@link openDevice}
  */
@@ -70,7 +70,7 @@ export async function openFormer(
 
 /**
  * The same device, with its identity and its list as the folder has them now. If the key of the folder was rotated, and cannot be
- * opened, the device can go on reading.
+ * opened, the device can still read.
  *
  * @throws AmeshError like {@link openDevice}, but none of a key backend
  */
@@ -84,7 +84,7 @@ export async function reopenTrust(device: Device, env: Env, shared: DocumentStor
   return { ...device, ...(isSame && { identity }), trust };
 }
 
-/** The device key signs answers, unless it is slow: where it does not sign requests either. */
+/** The device key signs answers, unless it is slow; a slow device key does not sign requests either. */
 function answersOf({ deviceId }: DeviceIdentity, signer: Signer): Device['answers'] {
   if (signer.requestSigner !== undefined) return sharedAnswerKey(signer);
   const own = { deviceId, sign: (message: Uint8Array) => signer.sign(message) };
@@ -96,13 +96,16 @@ const NOT_SEALED = {
   fix: 'Start the program that has the key: createAmesh({ signer }) seals an empty list. See docs/keys.md.',
 };
 
-/** A working key signs the requests, unless the program has chosen one: a service in the network is slow, and counts. */
+/**
+ * A working key signs the requests, unless the program has made one itself: a service in the network is slow, and counts
+ * signatures.
+ */
 function ownSigner(signer: Signer): Signer {
   const checked = externalSigner(signer);
   return checked.requestSigner === undefined ? withSharedWorkingKey(checked) : checked;
 }
 
-/** What makes an identity of the key of a signer. */
+/** The fix that makes an identity for the key of a signer. */
 function initWith({ publicKey }: Signer) {
   return { fix: 'Run', command: ['amesh', 'init', '--name', 'NAME', '--public-key', toBase64Url(publicKey)] };
 }
@@ -110,7 +113,7 @@ function initWith({ publicKey }: Signer) {
 /**
  * Opens the key that an identity names, for requests as well.
  *
- * @throws AmeshError of the key backend; AllowListIntegrityError if the identity belongs to another device than its list
+ * @throws AmeshError of the key backend; AllowListIntegrityError if the list in the folder belongs to another device
  */
 export async function openKey(
   identity: Pick<DeviceIdentity, 'key' | 'publicKey'>,
@@ -123,7 +126,7 @@ export async function openKey(
     const signer = await backend.open(ref, { dir: store.dir, env });
     return backend.isOutsideProcess ? withSharedWorkingKey(signer) : signer;
   } catch (error) {
-    // A key that fails to open explains little. An identity next to another device's list explains why.
+    // The error of the key explains little. If the list belongs to another device, that is the cause.
     const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
     if (owner === null || owner === identity.publicKey) throw error;
     throw anotherIdentity('identity.json belongs to another device than the allow list next to it.');

@@ -1,13 +1,13 @@
 import { MAX_JUMP } from '../../trust/list/newest';
 import type { PastReset } from '../../trust/list/seen-in-memory';
 
-/** Resets within this time share the room of one jump: an instance that saw none of them follows the last one. */
+/** Resets within this time share one jump of the revision, so that an instance that saw none of them still follows the last one. */
 const TOGETHER_SECONDS = 30 * 86_400;
 
 /**
- * The revision that a reset continues above. Other instances may remember newer lists than these files do: it goes far
- * enough for all of them, and no further than an instance follows that saw nothing since the first of several resets. So
- * each takes half of the room that is left.
+ * The revision above which a reset continues. Other instances may remember newer lists than these files do. So the revision jumps
+ * far enough for all of them; but not so far that an instance that has seen nothing since the first of several resets would refuse
+ * it. For that, each reset takes half of the room that is left.
  *
  * @param newest the highest revision that is known here; 0 for none
  * @param last what seen.json says about the resets before

@@ -26,27 +26,27 @@ import { placeStagedList } from '../../trust/staged-list';
 import { revisionOfReset } from './reset-revision';
 import { type Aside, SETUP } from './setup';
 
-/** The highest revision to continue from: a larger one would leave no room for more. No real list comes near it. */
+/** The highest revision to continue from: a larger one would leave no room for changes. No real list comes near it. */
 const MAX_SEEN = 2 ** 47;
 
 /** How to reset a list. */
 export interface ResetOptions {
-  /** Continues from the stored list, although it is older than one seen before; default: from an empty list. */
+  /** Continues from the stored list, although a newer one was seen before; default: from an empty list. */
   readonly keep?: boolean | undefined;
   /** With `keep`: the list to continue from, as `amesh list --export` prints it; default: the stored one. */
   readonly from?: Uint8Array | undefined;
   /** With `keep`: changes the list before it is sealed. It gets the head of the list that is kept, too. */
   readonly change?: ((draft: ListDraft, kept: ListHead) => Promise<void>) | undefined;
-  /** A revision that another instance has seen: the new list goes beyond it; default: those that are known here. */
+  /** A revision that another instance has seen: the new list gets a higher one. Default: the revisions that are known here. */
   readonly above?: number | undefined;
   /** Seals the new list; default: the key that `identity.json` names. */
   readonly signer?: Signer | undefined;
 }
 
 /**
- * Replaces a broken or outdated allow list: by an empty one, after which all machines must pair again, or with `keep` by
- * the content of an older one, such as a restored backup. It keeps a copy of the old list, and swaps the new one in with
- * one step, so that a server always finds a list.
+ * Replaces a broken or outdated allow list: with an empty one, after which all machines must pair again; or, with `keep`, with the
+ * content of an older one, such as a restored backup. It keeps a copy of the old list, and swaps the new one in in one step, so
+ * that a server always finds a list.
  *
  * @throws NoIdentityError; AmeshError of the key backend, and `list_moved` if a later owner seals the list; with `keep` also
  *   what {@link readOlderList} throws
@@ -66,7 +66,7 @@ export async function resetTrust(
     const { backend, ref } = identity.key;
     const signer = given ?? (await findBackend(backend).open(ref, { dir, env }));
     const shared = sharedStoreOf(env);
-    if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken one is replaced below
+    if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken list is replaced below
     const opening = openAnyRevision(store, trust, shared);
     const older = await (keep && from === undefined ? opening : opening.catch(() => null));
     const source = from === undefined ? older : await openExport(from, trust);
@@ -101,7 +101,7 @@ export async function resetTrust(
       if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
       throw error;
     }
-    // Only now: until the new list is in place, the old record must keep an older list out.
+    // Done only now: until the new list is in place, the old record must keep an older list out.
     const opened = await openAnyRevision(store, trust, shared);
     if (seen === null) await aside.clear(SEEN_KEY);
     await recordReset(new SeenRevisions(store, trust.owners), opened, seen, reset);
@@ -109,7 +109,7 @@ export async function resetTrust(
   });
 }
 
-/** Notes the new list as the newest. */
+/** Records that the new list is the newest. */
 async function recordReset(
   record: SeenRevisions,
   { head, list }: OpenedList,
@@ -134,7 +134,7 @@ export async function readOlderList(device: Device, env: Env): Promise<PagedList
   return (await openAnyRevision(device.store, trust, sharedStoreOf(env))).list;
 }
 
-/** A key must not replace what a later owner has sealed: instances that have seen that would refuse everybody. */
+/** A key must not replace a list that a later owner has sealed: instances that have seen that list would refuse every request. */
 function assertNotAfter(
   owner: string | undefined,
   own: string,
@@ -169,10 +169,10 @@ export function openExport(bytes: Uint8Array, { owners, list }: ListTrust): Prom
   return new ListStore(text, { owners }, list, { seen: NOWHERE }).open();
 }
 
-/** What is known where nothing was seen yet. */
+/** The record if no list was seen yet. */
 type Unseen = { readonly [Name in keyof Omit<Seen, 'revision'>]?: undefined } & { readonly revision: 0 };
 
-/** Null if the record is damaged, or so high that no revision could follow. */
+/** Reads the record; null if it is damaged, or so high that no revision could follow. */
 async function readSeen(store: FileStore, { owners, list }: ListTrust): Promise<Seen | Unseen | null> {
   try {
     const seen = await new SeenRevisions(store, owners).read(list);

@@ -40,16 +40,16 @@ export interface CreateIdentityOptions {
   readonly friendlyName: string;
   /** The key backend; default `encrypted-file`. */
   readonly backend?: string | undefined;
-  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only one that fits. */
+  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only key that fits. */
   readonly agentKey?: string | undefined;
   /**
-   * For `ssh-agent`: the socket of the agent, kept for later. Default: AMESH_SSH_AUTH_SOCK or SSH_AUTH_SOCK, now and each
-   * time.
+   * For `ssh-agent`: the socket of the agent, kept for later. Default: AMESH_SSH_AUTH_SOCK or SSH_AUTH_SOCK, now and at each later
+   * use.
    */
   readonly agentSocket?: string | undefined;
   /**
-   * The public key of a private key outside amesh: a compressed P-256 point, 33 bytes. The list is then sealed when a program
-   * with a signer opens the identity first.
+   * The public key of a private key outside amesh: a compressed P-256 point, 33 bytes. Its list is sealed when a program with a
+   * signer first opens the identity.
    */
   readonly publicKey?: Uint8Array | undefined;
   /** The authorities that it accepts, in normal form. */
@@ -58,9 +58,9 @@ export interface CreateIdentityOptions {
   readonly force?: boolean | undefined;
 }
 
-/** The folder that keeps replaced files. */
+/** The folder with copies of replaced files. */
 export interface Aside {
-  /** An absolute path, or null if nothing was moved. */
+  /** An absolute path; null if nothing was moved. */
   readonly movedTo: string | null;
 }
 
@@ -70,20 +70,18 @@ export interface Published {
   readonly published: boolean;
   /** Whether the identity existed before, and is unchanged. */
   readonly wasThere: boolean;
-  /** The authorities that it accepts. */
+  /** The authorities that this machine accepts. */
   readonly hosts: readonly string[];
 }
 
 /**
- * Creates this machine's key, identity and empty sealed allow list; in a git work tree also a .gitignore for them. It
- * writes identity.json last: until then there is no identity, so an interrupted command can run again. If there is an
- * identity already and the store of AMESH_STORE_URL has no list for it, it moves the folder's list to the store and keeps
- * a copy here.
+ * Creates this machine's key, identity and empty sealed allow list; in a git work tree also a .gitignore for them. It writes
+ * identity.json last: until then there is no identity, so an interrupted command can run again. If there is an identity already,
+ * and the store of AMESH_STORE_URL has no list for it, the list in the folder moves to the store, and a copy stays here.
  *
  * @param shared where to store the list; default the store in AMESH_STORE_URL, or the folder
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`, and for a key of an agent `key_not_chosen`,
- *   `key_refused`; TypeError for an option that the backend does not have, and for a `publicKey` that
- *   is no point
+ *   `key_refused`; TypeError for an option that the backend does not have, and for a `publicKey` that is not a point on the curve
  */
 export async function createIdentity(
   dir: string,
@@ -147,13 +145,13 @@ function agentOptions({ backend, agentKey, agentSocket }: CreateIdentityOptions)
 }
 
 /**
- * A key of an agent can be chosen twice. It would be the same device, and the list that it sealed before would go on.
+ * Checks that a key of an agent is not chosen a second time: that would be the same device, and its old list would still be valid.
  *
  * @throws AmeshError `key_not_chosen`
  */
 export async function assertOtherKey(store: FileStore, publicKey: Uint8Array): Promise<void> {
   const own = Buffer.from(publicKey).toString('base64url');
-  const identity = await readIdentity(store).catch(() => null); // a broken one has no key
+  const identity = await readIdentity(store).catch(() => null); // a broken identity has no key
   if (identity?.publicKey === own)
     throw new AmeshError(KEY_CODES.key_not_chosen, `The identity in ${store.dir} already has this key.`, {
       fix: 'A new identity needs another key. To keep this one and empty its list',
@@ -175,7 +173,7 @@ interface Placing extends Omit<Replacing, 'signer' | 'identity' | 'hosts'> {
   readonly context: Parameters<KeyBackend['create']>[0];
 }
 
-/** Makes an identity of a new key. If that fails, nothing would name the key, so it is removed. */
+/** Makes an identity with a new key. If that fails, the key is removed, since no file would name it. */
 async function place(
   made: Awaited<ReturnType<KeyBackend['create']>>,
   { backend, context, ...placing }: Placing,
@@ -216,7 +214,7 @@ async function toIdentity(
   };
 }
 
-/** @throws TypeError for a public key that is no point, or beside a backend */
+/** @throws TypeError for a public key that is not a point on the curve, or that comes with a backend */
 async function backendFor({ backend, publicKey }: CreateIdentityOptions): Promise<KeyBackend> {
   if (publicKey === undefined) return findBackend(backend ?? 'encrypted-file');
   if (backend !== undefined)
@@ -243,7 +241,7 @@ interface Replacing {
  */
 async function replaceIdentity(replacing: Replacing): Promise<void> {
   const { store, shared, signer, identity, hosts, before, aside, assertHeld } = replacing;
-  // A store may hang until somebody presses Ctrl+C: the existing identity must survive that.
+  // A store may hang until somebody presses Ctrl+C, and the existing identity must survive that.
   const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
   const trust = new ListStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
   if (identity.key.backend === external.id) await planFirstList(store, identity, hosts);
@@ -267,10 +265,10 @@ async function settle(
   if (isElsewhere)
     await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the previous identity's list
   else await placeStagedList(store, identity);
-  // It is about keys of the previous identity.
+  // That file is about keys of the previous identity.
   await aside.clear(ROTATION_KEY);
   await rm(join(dir, ROTATION_KEY), { force: true });
-  // A damaged record tells nothing about the old list, and no revision of the new one was seen yet.
+  // A damaged record says nothing about the old list, and no revision of the new list was seen yet.
   const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
     () => false,
     () => true,
@@ -287,7 +285,7 @@ async function settle(
   await rm(join(dir, PAGES_FOLDER), { recursive: true, force: true });
 }
 
-/** Moves the list of a folder into a store that has none. Returns null if the folder has none, or the store another. */
+/** Moves the list of a folder into a store that has none. Returns null if the folder has no list, or the store has another one. */
 async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const { identity, trust } = await openDevice(folder.dir, env, null);
   const key = sharedKey(identity.deviceId);
@@ -300,7 +298,7 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const aside = new ReplacedFiles(folder.dir);
   await aside.keep([ALLOW_LIST_KEY]);
   await aside.keepFolder(PAGES_FOLDER);
-  // The folder must not keep the list: a revocation there, without AMESH_STORE_URL, would reach no instance.
+  // The folder must not keep the list: without AMESH_STORE_URL, a revocation would change only that copy, and reach no instance.
   while (!(await folder.remove(ALLOW_LIST_KEY, opened.head))) {
     const last = await trust.open(); // another process has just changed it
     if (!(await put(shared, key, opened.head, last))) throw new AmeshError(STORAGE_CODES.store_conflict);

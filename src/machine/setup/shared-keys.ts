@@ -6,7 +6,7 @@ import { momentText } from '../../core/moment';
 import { withWorkingKey } from '../../core/statements/working-key';
 import { warnOnce } from '../../process/log';
 
-/** The keys in memory of one device whose own key is slow. Each is made when it is first needed. */
+/** The keys in memory for one device whose own key is slow. Each is made when it is first needed. */
 interface Shared {
   /** The device key as it was opened last: an earlier opening may have had another PIN. */
   device: Signer;
@@ -17,8 +17,8 @@ interface Shared {
 const shared = new Map<string, Shared>();
 
 /**
- * A signer whose requests are signed by the one working key that a device has in this process, however many instances
- * open it.
+ * A signer that signs requests with a working key. In a process, a device has only one working key, however many instances open the
+ * device.
  */
 export function withSharedWorkingKey(signer: Signer): Signer {
   const entry = sharedOf(signer);
@@ -29,7 +29,7 @@ export function withSharedWorkingKey(signer: Signer): Signer {
   };
 }
 
-/** The one answer key that a device has in this process. */
+/** The only answer key that a device has in this process. */
 export function sharedAnswerKey(signer: Signer): () => MaybePromise<AnswerSigner> {
   return sharedOf(signer).answers;
 }

@@ -23,11 +23,11 @@ export interface TakeOver {
 
 /** Where the list to take over is. */
 export interface TakeOverOptions {
-  /** The list, as `amesh list --export` prints it; default: the one in the store or folder of this device. */
+  /** The list, as `amesh list --export` prints it; default: the list in the store or folder of this device. */
   readonly from?: Uint8Array | undefined;
   /**
-   * The line that `amesh trust hand-over` printed on the machine of the present owner: with it, callers follow the target to this key,
-   * also where they ask for proofs. Default: none.
+   * The line that `amesh trust hand-over` printed on the machine of the present owner: with it, callers follow the target to this
+   * key even if they ask for proofs. Default: none.
    */
   readonly handOver?: string | undefined;
 }
@@ -35,7 +35,7 @@ export interface TakeOverOptions {
 /**
  * Reads the list that this device can take over: its key is the second one in AMESH_OWNER_KEY.
  *
- * @throws AmeshError `not_next_owner`; AllowListIntegrityError if the list is missing, or not what one of the two sealed
+ * @throws AmeshError `not_next_owner`; AllowListIntegrityError if the list is missing, or not what one of the two owners sealed
  */
 export async function readTakeOver(
   device: Device,
@@ -67,8 +67,8 @@ async function readHere({ trust }: Device): Promise<PagedList> {
 }
 
 /**
- * Seals the list with the key of this device, the next owner. What the former owner alone could complete ends: provision
- * tokens that no machine has taken, since their machines would trust the former key.
+ * Seals the list with the key of this device, the next owner. Provision tokens that no machine has taken are cancelled, since their
+ * machines would trust only the former key.
  *
  * @throws as {@link readTakeOver}; AmeshError `store_conflict`, `wrong_hand_over`
  */
@@ -94,6 +94,6 @@ async function settle(
 ): Promise<void> {
   moveOwner(draft, former, succession);
   const nowSeconds = Math.floor(Date.now() / 1000);
-  await revokeDevice(draft, ownId, nowSeconds); // an owner is no device of its own list
+  await revokeDevice(draft, ownId, nowSeconds); // an owner is not a device in its own list
   cancelPendingTokens(draft, nowSeconds);
 }

@@ -6,17 +6,17 @@ import type { Device } from '../../trust/device';
 import { readIdentity } from '../../trust/identity';
 
 /**
- * Tests the key of a server that verifies requests, which seldom signs. Otherwise a wrong PIN or a missing key would show only
- * when somebody pairs a device or revokes one.
+ * Tests the key of a server that verifies requests, and so seldom signs. Otherwise a wrong PIN or a missing key would be noticed
+ * only when somebody pairs or revokes a device.
  *
- * @param tell receives one line if the key cannot be used. Nothing is thrown, and no request waits
+ * @param tell receives one line if the key cannot be used. The function never throws, and no request waits for it
  */
 export async function testOwnKey(
   store: FileStore,
   device: () => Promise<Device>,
   tell: (line: string) => void,
 ): Promise<void> {
-  const identity = await readIdentity(store).catch(() => null); // a request reports what is wrong with it
+  const identity = await readIdentity(store).catch(() => null); // a request reports what is wrong with the file
   const backend = BACKENDS.find(({ id }) => id === identity?.key.backend);
   if (!backend?.isOutsideProcess) return;
   const report = (what: string, until: string) => (error: unknown) =>
