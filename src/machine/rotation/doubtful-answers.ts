@@ -54,7 +54,7 @@ export class DoubtfulAnswers {
     if (doubtful === undefined || opened.rotation === null) return undefined;
     if (doubtful.target.proves === false) {
       this.#options.tell(
-        `${doubtful.target.deviceId} refuses the ${doubtful.used} key of this machine over plain http, where it can prove nothing. So that key goes on signing. If the target takes the next key alone: amesh rotate finish --force`,
+        `${doubtful.target.deviceId} refuses the ${doubtful.used} key of this machine over plain http, where it can prove nothing. So that key still signs. If the target only accepts the next key: amesh rotate finish --force`,
       );
       return undefined;
     }
@@ -89,7 +89,7 @@ export class DoubtfulAnswers {
     });
     // An answer without a proof has no status here. A target proves only answers to requests whose signature was right.
     const isRight = status !== null && problem === null;
-    if (!isRight) return undefined; // somebody in between may have written the refusal, so the same key goes on signing
+    if (!isRight) return undefined; // somebody in between may have written the refusal, so the same key still signs
     if (used === 'former') {
       memory.uses = 'next';
       targets.learn(targetId, told, { state: 'accepted', isProven: true });
