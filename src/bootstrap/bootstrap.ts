@@ -18,7 +18,7 @@ import type { GrantClaims, ProvisionClaims, TokenKind } from './tokens/token';
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;
-  /** Whether it reads the list of another owner (AMESH_OWNER_KEY). A provision token has no effect there. */
+  /** Whether the instance reads the list of another owner (AMESH_OWNER_KEY). There, a provision token has no effect. */
   readonly isReader: boolean;
   /** Logs a line once. */
   readonly tell: (line: string) => void;
@@ -29,7 +29,7 @@ export interface BootstrapOptions extends Taker {
 /** A token from the environment. */
 interface Token {
   readonly text: string;
-  /** The kind that it claims; null if it is not a token. */
+  /** The kind that the token claims; null if it is not a token. */
   readonly kind: TokenKind | null;
   /** The claims of a grant that this machine is ready to use: it enrols when its target is called. */
   readonly readyFor?: GrantClaims;
@@ -47,15 +47,15 @@ interface Token {
  */
 type TokenState =
   | { readonly name: 'none' }
-  /** Found in the environment, and not settled yet. */
+  /** A token was found in the environment, and is not settled yet. */
   | { readonly name: 'pending'; readonly token: Token }
   | { readonly name: 'taking'; readonly token: Token; readonly result: Promise<boolean> }
-  /** Needs no second look, in an environment that we must not change. */
+  /** The token was handled. Its text is kept, since it stays in an environment that we must not change. */
   | { readonly name: 'settled'; readonly text: string };
 
 /**
- * The token in the environment of one instance. It is found when first needed, taken once, and tried again if the machine
- * failed and not the token.
+ * The token in the environment of one instance. It is found when it is first needed, and taken once. If the machine failed, and not
+ * the token, it is tried again.
  */
 export class Bootstrap {
   readonly #options: BootstrapOptions;
@@ -74,12 +74,12 @@ export class Bootstrap {
     return this.#pending !== undefined || this.#unseen() !== undefined;
   }
 
-  /** The provision token that this process took, or found to be taken. */
+  /** The provision token that this process took, or that the machine had taken before. */
   get taken(): ProvisionClaims | undefined {
     return this.#taken;
   }
 
-  /** A message if there is a grant for another target than the one called; undefined otherwise. */
+  /** A message if there is a grant for another target than the target that is called; undefined otherwise. */
   get grantElsewhere(): string | undefined {
     const claims = this.#pending?.readyFor;
     if (claims === undefined) return undefined;
@@ -93,7 +93,7 @@ export class Bootstrap {
   }
 
   /**
-   * Takes a provision token, on a machine that is called.
+   * Takes a provision token, on a target.
    *
    * @returns whether it was taken now
    * @throws AmeshError with the reason, if the machine has no identity without the token, or no list of its own
@@ -112,9 +112,9 @@ export class Bootstrap {
   }
 
   /**
-   * Enrols a machine that calls, by a grant, once the grant's target is called.
+   * Enrols a caller with a grant, once it calls the target of the grant.
    *
-   * @param url the URL that is called; null for the target, wherever it is
+   * @param url the URL that is called; null to enrol at the target without a call
    * @returns whether it enrolled now
    * @throws AmeshError with the reason, if the machine has no identity without the token; like `enrolAt()`
    */
@@ -129,7 +129,7 @@ export class Bootstrap {
         return false;
       }
       if (this.#state.name !== 'taking') return this.#take(token, () => this.#enrol(token, url));
-      await this.#state.result.catch(() => {}); // it may be for another URL: check again
+      await this.#state.result.catch(() => {}); // that enrolment may be for another URL, so check again
     }
   }
 
@@ -139,7 +139,7 @@ export class Bootstrap {
     return token?.kind === 'grant' ? this.asCaller(null) : this.asTarget();
   }
 
-  /** The token that was found and is not settled. */
+  /** The token that was found and is not settled yet. */
   get #pending(): Token | undefined {
     return this.#state.name === 'pending' || this.#state.name === 'taking' ? this.#state.token : undefined;
   }
@@ -151,7 +151,7 @@ export class Bootstrap {
     return { text, kind: kindOf(text) };
   }
 
-  /** The token, removed from the environment if it has the wanted kind or none. */
+  /** Finds the token. It is removed from the environment if it is of the wanted kind, or of none. */
   #find(wanted: TokenKind): Token | undefined {
     if (this.#pending !== undefined) return this.#pending;
     const token = this.#unseen();
@@ -196,7 +196,7 @@ export class Bootstrap {
     this.#options.tell(
       `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer.friendlyName)} (${claims.iss}) may now call this machine${scopesOf(issuer)}. Undo: amesh revoke ${claims.iss}`,
     );
-    // In the background: the issuer need not be there, and otherwise learns of it with the first response.
+    // In the background, since the issuer need not be online: without the relay, it learns this from the first response.
     registerAtRelay(claims, this.#options.open).catch(() => {});
     return true;
   }
@@ -208,7 +208,7 @@ export class Bootstrap {
     const { claims } = read;
     const nowSeconds = Math.floor(Date.now() / 1000);
     const opened = await open();
-    // Its key may be rotated while the grant is held.
+    // The device is opened each time: its key may be rotated while the grant is held.
     const hold = (device: Device) =>
       new HeldGrant({ claims, device: async () => (await open()) ?? device, fetch, tell });
     if (opened !== null && isStillGood(await opened.trust.readHead(), claims, nowSeconds)) {
@@ -234,7 +234,7 @@ export class Bootstrap {
   }
 
   /**
-   * A machine with an identity does not need the token: a wrong token must not lock out the devices it knows.
+   * A machine with an identity does not need the token, and a wrong token must not lock out the devices that it knows.
    *
    * @throws the error, if there is no identity
    */
@@ -243,7 +243,7 @@ export class Bootstrap {
   }
 }
 
-/** Whether a taken grant needs no new enrolment: it lasts, or it has expired and cannot be taken again. */
+/** Whether a taken grant needs no new enrolment: the enrolment still lasts, or the grant has expired and cannot be used again. */
 function isStillGood(list: ListHead, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
   const taken = findTaken(list, jti);
   return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);

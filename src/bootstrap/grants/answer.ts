@@ -9,7 +9,7 @@ import { checkHost } from '../../core/verify/host';
 import { type Answered, answered, withHeaders } from '../../core/verify/verdict';
 import { fieldValue } from '../../core/wire/view';
 
-/** How a verifier handles enrolments: no listed device signed them, and no handler sees them. */
+/** How a verifier handles enrolments. No device in the list has signed them, and no handler sees them. */
 export function toAnswer(enroller: Enroller): (request: Incoming) => Promise<Answered | Fault> | null {
   return (request) => (enroller.matches(request.view) ? answer(request, enroller) : null);
 }

@@ -36,7 +36,7 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
       await enrolCaller(draft, grantId, caller, Math.floor(Date.now() / 1000));
       return draft.device(caller.deviceId);
     });
-    list.expire?.(); // the caller's next request comes at once
+    list.expire?.(); // the next request of the caller comes immediately
     return result;
   }
 
@@ -56,7 +56,7 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
     const caller = await verifyEnrolment(enrolment, expectGrant(current.head, facts.grant));
     request.sign(body);
     assertAdmitted(current, facts.grant, caller);
-    request.sign(null); // its first answer was another one, and may not have reached the caller
+    request.sign(null); // a repeated enrolment gets no signed refusal: its first answer was another one, and may be lost
     await claimNonce(caller, facts, request, nowMs);
     request.sign(body);
     const turn = last.then(() => enrol(facts.grant, caller));

@@ -31,7 +31,7 @@ export function assertForTarget(
   if (authority !== request.authority) throw refused('The enrolment is for another host.');
 }
 
-/** @returns the error for an enrolment from another time */
+/** @returns the error if the time of an enrolment is outside the window */
 export function checkTime(
   { time }: EnrolmentFacts,
   { settings, nonceStore }: EnrolmentRequest,
@@ -60,8 +60,8 @@ export async function verifyEnrolment(
 }
 
 /**
- * Refuses a caller that the grant does not admit. This comes before the nonce is stored: the holder of an expired grant
- * must not fill the nonce store with new keys.
+ * Refuses a caller that the grant does not admit. This check comes before the nonce is stored: somebody with an expired grant must
+ * not fill the nonce store with new keys.
  */
 export function assertAdmitted(list: PagedList, grantId: string, caller: Enrollee): void {
   try {
@@ -74,8 +74,8 @@ export function assertAdmitted(list: PagedList, grantId: string, caller: Enrolle
 }
 
 /**
- * Claims the nonce, once per caller, as for any request. This comes after the signatures, so that nobody can use up the
- * nonce of another caller.
+ * Claims the nonce, once per caller, as for any request. This comes after the check of the signatures, so that nobody can use up
+ * the nonce of another caller.
  *
  * @throws AmeshError `replay_detected`, `nonce_store_unavailable`, `timestamp_out_of_range`
  */
@@ -92,7 +92,7 @@ export async function claimNonce(
     storeFailed(cause);
   }
   if (isNew !== true) throw new AmeshError(REQUEST_CODES.replay_detected);
-  const stale = toError(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its nonces since
+  const stale = toError(checkStart(time, nonceStore.startedAt, nowMs)); // the store may have lost its nonces since then
   if (stale !== null) throw stale;
 }
 
@@ -112,8 +112,8 @@ async function importKey(text: string, whose: 'grant' | 'caller'): Promise<Publi
 }
 
 /**
- * The error for a caller if the list was not changed: a list that does not accept this caller refuses it; a list that
- * cannot be written is a fault of the server.
+ * The error for a caller if the list was not changed. If the list does not accept this caller, that is a refusal; if the list
+ * cannot be written, that is a fault of the server.
  */
 export function refuseOnly(error: unknown): never {
   if (isAmeshError(error) && (error.code === 'own_key' || error.code === 'key_mismatch'))

@@ -24,7 +24,7 @@ export interface EnrolmentFacts {
   readonly nonce: string;
 }
 
-/** A well-formed enrolment, of which nothing is proven yet. */
+/** A well-formed enrolment. None of it is proven yet. */
 export interface Enrolment {
   readonly facts: EnrolmentFacts;
   /** The bytes that both keys signed. */
@@ -37,7 +37,7 @@ export interface Enrolment {
 
 const MEMBERS = ['authority', 'grant', 'key', 'name', 'nonce', 'target', 'time'];
 
-/** The body of an enrolment: the facts in base64url and their two signatures, separated by dots. */
+/** The body of an enrolment: the facts in base64url and their two signatures, separated by full stops. */
 export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, caller: Signer): Promise<string> {
   const payload = toBase64Url(toUtf8(JSON.stringify(facts)));
   const message = messageOf(payload);

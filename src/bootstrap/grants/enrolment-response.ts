@@ -10,8 +10,8 @@ import { BOOTSTRAP_CODES } from '../errors/codes';
 export const MAX_ANSWER_BYTES = 4096;
 
 /**
- * Reads the response to an enrolment. Over plain http nothing proves who sent it, and a page that answers every request
- * does not accept the enrolment.
+ * Reads the response to an enrolment. Over plain http, nothing proves who sent it. A web page that responds to every request does
+ * not count as an acceptance.
  *
  * @param url where the enrolment was sent
  * @param ownId the device ID that the response must contain
@@ -29,8 +29,8 @@ export async function readEnrolmentResponse(
     const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
     answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
   } catch (error) {
-    if (isAmeshError(error)) throw error; // a body that is not the one that was signed
-    // otherwise as below
+    if (isAmeshError(error)) throw error; // the body is not the one that was signed
+    // any other body is handled below
   }
   const { error, deviceId, expiresAt } = answer;
   if (response.status === 200 && deviceId === ownId)

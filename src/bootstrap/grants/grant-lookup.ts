@@ -6,7 +6,7 @@ import { readAllowList } from '../../core/verify/device';
 import { PagedList } from '../../trust/format/paged-list';
 import { findGrant } from '../../trust/grants';
 
-/** How often strangers with invented grants can make this server read its list. */
+/** The least time between two reads of the list that strangers with invented grants can cause. */
 const LOOK_EVERY_MS = 250;
 
 /** Finds grants in the list in memory. If one is missing, it reads the list, since the grant may be new. */
@@ -26,7 +26,7 @@ export class GrantLookup {
     return list;
   }
 
-  /** The list, read again if the one in memory does not have the grant. */
+  /** The list, which is read again if the grant is missing in memory. */
   async listWith(grantId: string): Promise<PagedList> {
     const known = await this.current();
     if (findGrant(known.head, grantId) !== undefined) return known;
@@ -35,7 +35,7 @@ export class GrantLookup {
     return this.current();
   }
 
-  /** Reads the list once for all that wait, and not again for a while. */
+  /** Reads the list once for all enrolments that wait, and not again for a while. */
   async #lookAgain(): Promise<void> {
     await sleep(Math.max(0, this.#lookedAtMs + LOOK_EVERY_MS - performance.now()));
     this.#lookedAtMs = performance.now();

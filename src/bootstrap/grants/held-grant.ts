@@ -12,7 +12,7 @@ const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
 
 export interface HeldGrantOptions {
   readonly claims: GrantClaims;
-  /** Opens the machine that enrols, with its key as it is now. */
+  /** Opens the machine that enrols, with its present key. */
   readonly device: () => Promise<Device>;
   /** Sends enrolments. */
   readonly fetch: typeof globalThis.fetch;
@@ -21,9 +21,9 @@ export interface HeldGrantOptions {
 }
 
 /**
- * A grant with which this machine enrolled, as far as an unproven response can tell. So the grant is kept while it is
- * valid, and used again if its target refuses this machine. Enrolling again with the same key does not use up another
- * use of the grant.
+ * A grant with which this machine has enrolled, according to a response that may not be proven. So the grant is kept while it is
+ * valid, and used again if its target refuses this machine. Enrolling again with the same key does not use up another use of the
+ * grant.
  */
 export class HeldGrant {
   readonly #options: HeldGrantOptions;
@@ -38,7 +38,7 @@ export class HeldGrant {
     this.#options = options;
   }
 
-  /** The target, for a host at which this process enrolled. The list in memory may not have it yet. */
+  /** The target behind a host at which this process enrolled: the list in memory may not have it yet. */
   targetOf(host: string): CalledTarget | undefined {
     const { iss, key, proves } = this.#options.claims;
     if (!this.#hosts.has(host)) return undefined;
@@ -54,8 +54,7 @@ export class HeldGrant {
   }
 
   /**
-   * Enrols once more, because the target refused a signed request. This is limited in frequency, and done once for all
-   * concurrent calls.
+   * Enrols once more, because the target refused a signed request. It does so only so often, and once for all concurrent calls.
    *
    * @returns whether the target accepted the enrolment
    */
@@ -71,7 +70,7 @@ export class HeldGrant {
           () => true,
           (error) => {
             const code = isAmeshError(error) ? error.code : 'enrolment_failed';
-            // Another machine may be called there; but if nobody proves that, nothing moves.
+            // Another machine may be behind that host now. But an answer that is not proven changes nothing.
             if (code !== 'answer_unproven') this.#hosts.delete(url.host);
             tell(
               `${url.host} refused a request of this machine, and also its new enrolment (${code}): ${error.message}`,
@@ -112,7 +111,7 @@ export class HeldGrant {
         keepToken(draft, token);
       });
     } catch {
-      return; // for example a read-only folder: the caller gets its response, and the next one tries again
+      return; // the folder may be read-only, for example: the caller gets its response, and the next response tries again
     }
     if (this.#answered === answered) this.#answered = undefined;
     const { friendlyName, deviceId } = identity;

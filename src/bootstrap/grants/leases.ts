@@ -8,7 +8,10 @@ const GATHER_MS = 100;
 /** The pause after a failed write. Half of the lease is still left then. */
 const RETRY_MS = 5_000;
 
-/** Unix seconds. A list gives the same object for an entry until that changes, so each entry is parsed for this once. */
+/**
+ * Until when a lease is not due, Unix seconds. A list returns the same object until the entry changes, so each entry is parsed
+ * once.
+ */
 const notDueBefore = new WeakMap<TrustedDevice, number>();
 
 /**
@@ -64,7 +67,7 @@ export class Leases {
       this.#renewIn(RETRY_MS);
       return;
     }
-    // Until the list in memory is the new one, the old lease would still be due.
+    // Until the list in memory is new, the old lease would still be due.
     setTimeout(() => {
       for (const id of ids) this.#used.delete(id);
     }, RETRY_MS).unref();

@@ -12,12 +12,12 @@ const FIX =
 
 const LATE = 'its refusal of the time came more than 10 s after the enrolment was made';
 
-/** An enrolment, and what came back. */
+/** An enrolment, and the response to it. */
 export interface SentEnrolment {
   /** The text of its three parts. */
   readonly body: string;
   readonly response: Response;
-  /** How long after the enrolment was made its response came, in milliseconds. */
+  /** The time from the making of the enrolment to its response, in milliseconds. */
   readonly tookMs: number;
 }
 
@@ -27,7 +27,8 @@ type Issuer = Pick<GrantClaims, 'iss' | 'key'>;
  * Proves the answer to an enrolment with the key of the grant's issuer.
  *
  * @returns the same answer; its body is checked while it is read
- * @throws AnswerUnprovenError if anybody else may have sent it; AmeshError `enrolment_failed` if it is no answer to an enrolment
+ * @throws AnswerUnprovenError if anybody else may have sent it; AmeshError `enrolment_failed` if it is not an answer to an
+ *   enrolment
  */
 export async function proveEnrolment(
   sent: SentEnrolment,
@@ -42,11 +43,11 @@ export async function proveEnrolment(
     throw unproven(url, response, LATE);
   }
   const claim = await readEnrolmentResponse(response, url, ownId).catch((error) => error);
-  if (!isAmeshError(claim)) throw unproven(url, response, result); // it says yes
+  if (!isAmeshError(claim)) throw unproven(url, response, result); // it claims to accept the enrolment
   throw claim.code === 'enrolment_failed' ? claim : unproven(url, response, result, claim);
 }
 
-/** @returns a refusal of the time of an enrolment, if it is proven to be the answer of the grant's issuer */
+/** @returns a refusal of the time of an enrolment, if the issuer of the grant has proven it */
 export async function provenTime(
   sent: SentEnrolment,
   issuer: Issuer,
@@ -56,7 +57,7 @@ export async function provenTime(
   return isUnproven(result) || !isTimely(sent) ? undefined : result;
 }
 
-/** Whether the target, if it refused the time, still remembered whether it had carried out the enrolment before. */
+/** Whether a target that refuses the time still remembers whether it has carried out the enrolment before. */
 function isTimely({ tookMs }: SentEnrolment): boolean {
   return tookMs <= REMEMBERED_MS;
 }

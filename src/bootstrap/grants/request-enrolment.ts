@@ -24,15 +24,15 @@ const HEADERS = {
   'accept-signature': ASK,
 } as const;
 
-/** Whether a grant is for the target behind a URL. A grant without hosts is for this machine itself. */
+/** Whether a grant is for the target behind a URL. A grant without hosts is for a target on this machine. */
 export function isFor({ hosts }: GrantClaims, url: URL): boolean {
   const authority = normalizeAuthority(url.host) ?? '';
   return hosts.length === 0 ? isLoopback(authority) : hosts.includes(authority);
 }
 
 /**
- * Adds this device to the list of a grant's target. Only a proven answer counts, unless the grant says that its target cannot
- * prove its answers: then nothing proves the response.
+ * Adds this device to the list of a grant's target. Only a proven answer counts, unless the grant says that its target cannot prove
+ * its answers.
  *
  * @param origin where the target is called
  * @returns when the permission to call ends, according to the response, in Unix seconds; at most a year from now
@@ -85,8 +85,8 @@ export async function enrolAt(
 }
 
 /**
- * What a refusal of the time of an enrolment says about the time, in milliseconds from our own. Without a proof it says nothing:
- * then the enrolment is made once more by our own clock, since the target may have just started.
+ * The correction of the clock after a refusal of the time of an enrolment, in milliseconds. If the refusal is not proven, there is
+ * no correction: the enrolment is made once more with the time of our own clock, since the target may have just started.
  *
  * @returns undefined if the enrolment need not be sent again
  */
@@ -108,7 +108,7 @@ async function correctionBy(
   return believed === undefined ? 0 : clocks.correct(url, believed);
 }
 
-/** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */
+/** Puts the target of a grant into the list of this device. If another target has one of its hosts, that target keeps the host. */
 export async function addTarget(
   draft: ListDraft,
   claims: GrantClaims,

@@ -10,8 +10,8 @@ interface Failure {
 }
 
 /**
- * Pauses between enrolments whose answers were not proven, by host. The second comes at once, since one answer may have been
- * damaged. Then the pause doubles from 1 s to 60 s, and ends with the first proven answer.
+ * Pauses between enrolments whose answers were not proven, by host. The second attempt comes without a pause, since one answer may
+ * have been damaged. Then the pause doubles from 1 s to 60 s, until the first proven answer.
  */
 export class UnprovenPauses {
   readonly #failures = new Map<string, Failure>();

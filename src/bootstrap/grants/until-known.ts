@@ -10,7 +10,7 @@ import type { HeldGrant } from './held-grant';
 const PAUSES_MS = [100, 300, 700, 1000];
 
 export interface UntilKnownOptions {
-  /** Whether this machine enrolled for this very request. */
+  /** Whether this machine has just enrolled for this request. */
   readonly isNew: boolean;
   readonly grant: Pick<HeldGrant, 'enrolAgain'> | undefined;
   /** Logs a line once. */
@@ -21,9 +21,9 @@ export interface UntilKnownOptions {
  * Sends a request of a machine that enrolled. It repeats the request if an instance of the target does not know about the
  * enrolment yet, and once more after a new enrolment. It sends the same bytes each time. A streamed body can be sent only once.
  *
- * It signs the request anew where {@link mayBeSignedAnew} says so. Otherwise somebody in between may have had the request carried out,
- * so it sends only the very same signature again: that is carried out once at most. So it is where a proof was asked for, and such
- * a refusal has none, since a target signs nothing for a device that it does not know.
+ * It signs the request again only if {@link mayBeSignedAnew} says so. Otherwise somebody in between may have had the request
+ * carried out, so it sends the same signature again, which is carried out at most once. It does the same if a proof was asked for:
+ * such a refusal has none, since a target signs nothing for a device that it does not know.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
@@ -54,7 +54,7 @@ async function afterUnproven(
       try {
         return await request.resend(last);
       } catch (reason) {
-        if (reason === last) throw reason; // its body is a stream
+        if (reason === last) throw reason; // the body of the request is a stream
         last = reason;
       }
     }
@@ -82,16 +82,16 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
   return mayBeSignedAnew(request, refused) ? request.send() : request.resend(refused);
 }
 
-/** Whether a refused request can be accepted if it is sent again, and is carried out once at most. */
+/** Whether a refused request may be accepted if it is sent again, and is then carried out at most once. */
 function mayRepeat(request: PreparedRequest, refused: Response): boolean {
-  // A target claims the nonce of a request before it finds that the trust in its device has ended.
+  // A target claims the nonce of a request before it finds out that the trust in the device has ended.
   const canBeSame = refusalOf(refused) !== 'device_expired';
   return request.isRepeatable && (canBeSame || mayBeSignedAnew(request, refused));
 }
 
 /**
- * Whether a refused request may be signed with another nonce: nobody else can have written the refusal, which comes before any handler,
- * or the request has no effect.
+ * Whether a refused request may be signed with another nonce: either nobody but the target can have written the refusal, and that
+ * comes before any handler; or the request has no effect.
  */
 export function mayBeSignedAnew(
   { url, isSafe }: Pick<PreparedRequest, 'url' | 'isSafe'>,

@@ -8,8 +8,8 @@ import { assertAdmitted, claimNonce, verifyEnrolment } from './enrolment-policy'
 import type { Enrolment } from './enrolment-request';
 
 /**
- * How many enrolments of one grant are voided. They use up nothing of the grant, and each may name a key of its own, so nothing
- * else keeps the holder of a grant from filling the nonce store.
+ * How many enrolments of one grant are voided. They do not use up the grant, and each may name another key, so nothing else keeps
+ * somebody with a grant from filling the nonce store.
  */
 const VOIDED = { burst: 64, everyMs: 1000 };
 
@@ -34,12 +34,12 @@ export function createVoiding() {
       assertAdmitted(list, facts.grant, caller);
       if (!limit.take(facts.grant, nowMs)) return false;
       await claimNonce(caller, facts, request, nowMs).catch((error) => {
-        limit.giveBack(facts.grant); // somebody who has recorded an enrolment can send it again and again
+        limit.giveBack(facts.grant); // not counted, since anybody who has recorded an enrolment can send it again and again
         throw error;
       });
       return true;
     } catch (error) {
-      // Whatever else is wrong, all get the same answer.
+      // Whatever else is wrong, the caller gets the same answer.
       if ((toFault(error)?.facts.status ?? 500) < 500) return false;
       throw error;
     }

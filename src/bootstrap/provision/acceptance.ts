@@ -6,7 +6,7 @@ import { fieldValue } from '../../core/wire/view';
 
 /** An accepted request. */
 export interface Acceptance {
-  /** Its device in the allow list. */
+  /** The device in the allow list that sent it. */
   readonly device: TrustedDevice;
   /** The nonce of the request, 22 characters. */
   readonly nonce: string;
@@ -18,7 +18,7 @@ export interface Acceptance {
   readonly isNamed: boolean;
   /** Whether a delegate of the device called. */
   readonly isDelegate: boolean;
-  /** Whether the device key itself signed, and no working key. */
+  /** Whether the device key itself has signed, and not a working key. */
   readonly isOwnKey: boolean;
   /** What the request says about the next key of the device, if anything. */
   readonly rotation: string | undefined;

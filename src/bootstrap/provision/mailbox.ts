@@ -22,7 +22,7 @@ export async function postRegistration(relay: string, secret: string, text: stri
   const socket = await RelaySocket.connect(relay);
   try {
     socket.send({ type: 'post', v: 1, box: await boxOf(secret), body });
-    // The relay closes the connection when it has the message; anything else it sends does not matter.
+    // The relay closes the connection when it has the message. Anything else that it sends does not matter.
     await socket.next(ANSWER_MS).catch(() => {});
   } finally {
     await socket.close();

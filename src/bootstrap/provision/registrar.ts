@@ -12,8 +12,8 @@ export interface RegistrarOptions {
 }
 
 /**
- * Tells the issuer of a token which machine took it, in the responses to the issuer's requests. It stops when these
- * requests name this device: then the issuer knows it.
+ * Tells the issuer of a token which machine took it, in the responses to the issuer's requests. It stops when these requests name
+ * this device, since the issuer then knows it.
  */
 export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
   async function register(token: { jti: string; secret: string }, { nonce, authority }: Acceptance) {

@@ -13,7 +13,7 @@ import { cleanName } from '../../trust/names';
 import { findIssued, registerTarget } from '../../trust/tokens';
 import { TOKEN_LIMITS } from '../tokens/token';
 
-/** The response header in which a machine tells that it took a token. */
+/** The response header in which a machine says that it took a token. */
 export const REGISTRATION_HEADER = 'authmesh-registration';
 
 const MAX_CHARACTERS = 8192;
@@ -26,7 +26,7 @@ export interface Answered {
   readonly authority: string;
 }
 
-/** For a registration in a mailbox, which answers no request. */
+/** For a registration in a mailbox, which does not belong to a request. */
 export const UNASKED: Answered = Object.freeze({ nonce: '', authority: '' });
 
 interface Statement extends Answered {
@@ -42,7 +42,7 @@ const MEMBERS = ['authority', 'hosts', 'jti', 'key', 'name', 'nonce'];
 
 /**
  * Writes the registration of a machine for the issuer of its token: who it is, signed with its key, and authenticated with
- * the token's secret. Three parts, separated by dots: statement, signature, MAC.
+ * the token's secret. Three parts, separated by full stops: statement, signature, MAC.
  */
 export async function writeRegistration(
   token: { readonly jti: string; readonly secret: string },
@@ -99,7 +99,7 @@ export async function takeRegistration(
   return result;
 }
 
-/** The hosts that the issuer chose, or else those that the machine reports. */
+/** The hosts that the issuer chose; if it chose none, the hosts that the machine reports. */
 function hostsOf(token: IssuedToken, { hosts, authority }: Statement): string[] {
   const named = token.hosts.length > 0 ? token.hosts : hosts;
   return [...new Set([...named, ...(authority === '' ? [] : [authority])])];

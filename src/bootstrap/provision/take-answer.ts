@@ -4,7 +4,7 @@ import type { Device } from '../../trust/device';
 import { REGISTRATION_HEADER, takeRegistration } from './registration';
 
 /**
- * Records a machine that tells in its response that it took a token of this device.
+ * Records a machine that says in its response that it took a token of this device.
  *
  * @param tell logs a line once
  */

@@ -6,7 +6,7 @@ import type { ProvisionClaims } from '../tokens/token';
 
 /** The machine that takes a token. */
 export interface Taker {
-  /** Null if there is no identity yet. */
+  /** Returns null if there is no identity yet. */
   readonly open: () => Promise<Device | null>;
   /** Creates an identity, or opens the one that another process created in the meantime. */
   readonly create: (friendlyName: string) => Promise<Device>;

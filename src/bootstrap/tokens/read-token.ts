@@ -35,8 +35,8 @@ export function kindOf(text: string): TokenKind | null {
 }
 
 /**
- * Reads a token and verifies that its issuer signed it. {@link assertTimely} checks its times separately, since an expired
- * token that was taken before is no error.
+ * Reads a token and verifies that its issuer signed it. {@link assertTimely} checks its times separately, since an expired token
+ * that was taken before is not an error.
  *
  * @throws AmeshError `token_malformed`, `token_wrong_algorithm`, `token_wrong_type`, `token_wrong_issuer`,
  *   `token_invalid_signature`; none of them contains any part of the token
@@ -160,7 +160,7 @@ function isRelay(value: unknown): boolean {
   }
 }
 
-/** At least one, in the only form that has this meaning. */
+/** Whether a value is a list of at least one scope, in the only form that has this meaning. */
 function isScopes(value: unknown): boolean {
   if (!Array.isArray(value) || value.length === 0 || value.length > TOKEN_LIMITS.scopes) return false;
   if (!value.every(isScopePattern)) return false;
@@ -194,7 +194,7 @@ function isBytes(value: unknown, length: number): boolean {
   );
 }
 
-/** Parses a part of a token as an object; null also for JSON that is not in its only accepted form. */
+/** Parses a part of a token as an object; null for any other text, and for JSON in another form than the accepted one. */
 function jsonOf(part: string): JsonObject | null {
   const bytes = fromBase64Url(part);
   return bytes === null ? null : parseExactObject(bytes);
