@@ -20,6 +20,6 @@ export async function confirmTarget(
     const { trust } = await device();
     await trust.update((document) => confirmDevice(document, target.deviceId));
   } catch {
-    // For example a read-only folder: the caller gets its response, and the next one tries again.
+    // The folder may be read-only, for example: the caller gets its response, and the next response tries again.
   }
 }

@@ -18,7 +18,7 @@ import { toRelayUrl } from './relay/url';
 export interface ControllerPerson {
   /** Show the code, which a person types on the target. The target is not verified until the codes match. */
   showCode(verificationCode: string, peer: Peer): void;
-  /** Tell, before the code is shown, that these other devices in the list, at least one, have the name of the target. */
+  /** Say, before the code is shown, that other devices in the list have the name of the target. There is at least one. */
   sharesName?(others: readonly DeviceEntry[], peer: Peer): void;
   /** Ask whether the target shows VERIFIED with this code. The promise may stay pending after the signal is aborted. */
   confirm(verificationCode: string, peer: Peer, signal: AbortSignal): Promise<boolean>;
@@ -33,8 +33,8 @@ export interface InviteOptions {
   /** The code of `amesh listen`: six digits. */
   readonly code: string;
   /**
-   * The person who sees both screens. With `confirm: null` nobody compares the codes, so the hosts that the target reports
-   * are not stored: a hostile relay could have inserted its own target, although never a controller.
+   * The person who sees both screens. With `confirm: null` nobody compares the codes, so the hosts that the target reports are not
+   * stored: a hostile relay could have inserted its own target. It can never insert a controller.
    */
   readonly person:
     | ControllerPerson
@@ -63,7 +63,7 @@ export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry>
     throw new TypeError('A pairing code must have 6 digits, and not begin with 0.');
   const relay = toRelayUrl(options.relay);
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
-  await device.trust.readHead(); // finds a broken list before a code is used up
+  await device.trust.readHead(); // so that a broken list is found before a code is used up
 
   const session = await RelaySession.join({ relay, signal }, code);
   try {
@@ -92,7 +92,7 @@ async function pair(
     await addDevice(draft, { ...peer, hosts, role: 'target', unconfirmed: true }, nowSeconds());
     return draft.device(peer.deviceId);
   };
-  await device.trust.preview(add); // finds a host that another target has before anybody types
+  await device.trust.preview(add); // so that a host of another target is found before anybody types
   if (person.sharesName !== undefined) {
     const others = await namesakesOf(device.trust, peer);
     if (others.length > 0) person.sharesName(others, peer);

@@ -21,19 +21,19 @@ import { toRelayUrl } from './relay/url';
 export interface TargetPerson {
   /** Show the pairing code, which is six digits. */
   showCode(code: string, expiresInSeconds: number): void;
-  /** Tell that somebody else tried the code. Called once. */
+  /** Say that somebody else tried the code. Called once. */
   intruder(): void;
-  /** Tell that a machine has used the code. */
+  /** Say that a machine has used the code. */
   connected(): void;
   /** Ask for the code on the controller's screen. */
   typeCode(signal: AbortSignal): Promise<string>;
-  /** Tell that the typed text is wrong. */
+  /** Say that the typed text is wrong. */
   wrongCode(facts: WrongCode): void;
   /** Ask whether to remove these controllers, at least one, to make room for the new one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /**
-   * Ask whether to trust a device although others in the list, at least one, have the same name. Default: nobody is asked,
-   * since a name decides nothing.
+   * Ask whether to trust a device although others in the list have the same name. There is at least one. Default: nobody is asked,
+   * since no check uses a name.
    */
   shareName?(others: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /** Show that the codes match: the person at the controller waits for these exact words. */
@@ -52,7 +52,7 @@ export interface ListenOptions {
   readonly hosts?: readonly string[] | undefined;
   /** The most controllers; default: no limit. */
   readonly maxControllers?: number | undefined;
-  /** What the controller may do, in addition to what it may do already; default nothing that requires a scope. */
+  /** Scopes for the controller, in addition to those that it has; default none. */
   readonly scopes?: readonly string[] | undefined;
   /** Whether the servers of this device can prove their answers, which the controller remembers; default true. */
   readonly proves?: boolean | undefined;
@@ -64,7 +64,7 @@ export interface ListenOptions {
 export interface ListenResult {
   /** The controller's entry in the allow list. */
   readonly controller: DeviceEntry;
-  /** The controllers that were removed for it; usually none. */
+  /** The controllers that were removed to make room; usually none. */
   readonly replaced: readonly DeviceEntry[];
   /** The current head of the allow list. */
   readonly head: ListHead;
@@ -75,7 +75,7 @@ export interface ListenResult {
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
  *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, `too_many_scopes`, all with nothing changed here;
- *   `pairing_unconfirmed` if the controller is trusted but could not be informed; TypeError for a wrong option, or for more
+ *   `pairing_unconfirmed` if the controller is trusted but does not know that; TypeError for a wrong option, or for more
  *   hosts than an introduction can have
  * @see docs/pairing.md
  */
@@ -168,7 +168,7 @@ async function mayShareName(
 /**
  * Asks whether to remove controllers, if there is no room for one more.
  *
- * @returns those to remove, usually none; null if the answer is no
+ * @returns the controllers to remove, usually none; null if the person says no
  */
 async function makeRoom(
   session: RelaySession,
@@ -203,7 +203,7 @@ async function save(
   return { controller: result as DeviceEntry, replaced, head };
 }
 
-/** The controllers to remove to make room for one more: those that were added first. */
+/** The controllers to remove to make room for one more: the oldest ones. */
 async function controllersInTheWay(
   draft: ListDraft,
   peer: Peer,

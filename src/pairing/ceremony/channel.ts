@@ -10,7 +10,7 @@ export type SealedType = 'm4' | 'm5' | 'm6' | 'm7' | 'm8';
 
 type Direction = 'c2t' | 't2c';
 
-/** The longest message that a relay forwards. A correct peer sends no longer one. */
+/** The longest message that a relay forwards. A correct peer sends no longer message. */
 const MAX_LENGTH = 8192;
 
 /** Seals what one side sends and opens what it receives. Each direction has its own key and counter. */
@@ -43,7 +43,7 @@ export class Channel {
   }
 
   /**
-   * @throws PairingError `tampered` for anything but the expected message
+   * @throws PairingError `tampered` for anything except the expected message
    */
   async open(type: SealedType, body: string): Promise<JsonObject> {
     if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
@@ -53,7 +53,7 @@ export class Channel {
     const counter = this.#received;
     const plain = await this.opening.open(nonceOf(counter), this.#additional(inward, type, counter), sealed);
     if (plain === null) throw tampered();
-    this.#received++; // only after it opened successfully
+    this.#received++; // counted only after the message was opened
     const content = parseObject(plain);
     if (content === null) throw tampered();
     return content;

@@ -147,7 +147,7 @@ async function meet(
   return [{ name: 'showing', channel, peer, verificationCode }, [{ type: 'show', verificationCode, peer }]];
 }
 
-/** M6: the target has verified the code, or tells why not. */
+/** M6: the target has verified the code, or says why not. */
 async function hearVerdict(
   { channel, peer, verificationCode }: In<'showing'>,
   m6: string,

@@ -23,7 +23,7 @@ export interface Introduction {
   readonly proves?: false | undefined;
 }
 
-/** Signed behind the hosts, of which none contains `=`. */
+/** Signed after the hosts, none of which contains `=`. */
 const NO_PROOFS = 'proves=false';
 
 // Sealed and in base64url, our largest introduction still fits into the 8 KiB that a relay forwards.

@@ -11,7 +11,7 @@ export interface KeyShare {
   readonly nonce: Uint8Array;
 }
 
-/** Generates those that are not given. */
+/** Generates the values that are not given. */
 export async function newKeyShare({ ephemeral, nonce }: KeyShareOptions): Promise<KeyShare> {
   return {
     ephemeral: ephemeral ?? (await newEphemeral()),
@@ -29,7 +29,7 @@ export interface KeyShareOptions {
 
 /** The secrets of both sides after M3. */
 export interface SharedSecrets {
-  /** It counts messages, so only one state may use it. */
+  /** The channel counts messages, so only one state may use it. */
   readonly channel: Channel;
   /** The hash of the transcript, 32 bytes. */
   readonly th: Uint8Array<ArrayBuffer>;

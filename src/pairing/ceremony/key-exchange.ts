@@ -72,7 +72,7 @@ export function readM3(body: string): M3 {
   return { eC: bytes(eC, 33), nC: bytes(nC, 32) };
 }
 
-/** Strict: exactly these members, in the one form that `write…` produces. */
+/** Strict: accepts exactly these members, in the one form that `write…` produces. */
 function read(body: string, type: string, names: readonly string[]): JsonObject {
   if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
   const message = parseExactObject(body);

@@ -16,7 +16,7 @@ export interface KeySchedule {
   readonly c2t: Uint8Array<ArrayBuffer>;
   /** 32 bytes. */
   readonly t2c: Uint8Array<ArrayBuffer>;
-  /** Six digits. It does not depend on long-term keys: otherwise a relay could try keys until the codes match. */
+  /** Six digits. The code does not depend on long-term keys: otherwise a relay could try keys until the codes match. */
   readonly verificationCode: string;
 }
 

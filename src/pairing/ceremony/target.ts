@@ -203,7 +203,7 @@ async function refuse({ channel }: In<'typing' | 'verified'>, why: Refusal): Pro
   ];
 }
 
-/** M7: the controller commits, or tells why not. */
+/** M7: the controller commits, or says why not. */
 async function hearCommit({ channel, peer }: In<'waiting'>, m7: string): Promise<TargetStep> {
   readVerdict(await channel.open('m7', m7));
   return [{ name: 'saving', channel, peer }, [{ type: 'save', peer }]];

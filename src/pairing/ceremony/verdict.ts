@@ -4,7 +4,7 @@ import { PairingError, tampered } from './failure';
 /** The reason for a refusal in M6 or M7. */
 export type Refusal = 'codes_differ' | 'declined';
 
-/** M6 as "verified", M7 as "commit". */
+/** The content of M6 for "verified", and of M7 for "commit". */
 export const AGREED = Object.freeze({});
 
 /** M6 or M7 as a refusal. */

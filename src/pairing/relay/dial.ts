@@ -18,7 +18,7 @@ function nameOf({ url, proxy }: Endpoint): string {
   return `The relay at ${url}${proxy === null ? '' : `, through the proxy ${proxy.shown} (${proxy.variable}),`}`;
 }
 
-/** There is no relay at a URL, but probably one at another. */
+/** The error if there is no relay at a URL, but probably at another one. */
 export class OtherUrlError extends Error {
   /** The URL to try instead. */
   readonly url: string;
@@ -59,7 +59,7 @@ export function loadTunnel(): Promise<typeof import('../../proxy/tunnel')> {
   return loadingTunnel;
 }
 
-/** Node has its own WebSocket from version 22, but that can neither limit a frame nor tell why it failed. */
+/** Node has its own WebSocket from version 22, but that can neither limit a frame nor say why it failed. */
 function isNode(): boolean {
   return globalThis.process?.versions?.node !== undefined && !('Bun' in globalThis || 'Deno' in globalThis);
 }
@@ -85,7 +85,7 @@ export async function newSocket(
   const { WebSocket: NodeWebSocket } = await loadWebSocket();
   const tunnel = proxy === null ? null : await openTunnelTo(endpoint, proxy, ms, signal);
   return new NodeWebSocket(url, {
-    handshakeTimeout: 2 * ms, // only if nobody waits any more: waitForOpen() says it in our words
+    handshakeTimeout: 2 * ms, // only a fallback: waitForOpen() reports this earlier, in our words
     maxPayload: MAX_FRAME_BYTES,
     perMessageDeflate: false,
     followRedirects: false,
@@ -151,7 +151,10 @@ async function openTunnelTo(
 const TRUST_PROXY =
   "If the proxy intercepts TLS, trust your company's CA: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem";
 
-/** A load balancer responds 429 or 503 if no relay behind it has room. Any other response comes from a web server. */
+/**
+ * The error for a refused connection. A load balancer responds 429 or 503 if no relay behind it has room. Any other response comes
+ * from a web server.
+ */
 function refusalOf(endpoint: Endpoint, why: string): AmeshError {
   const { url } = endpoint;
   if (url.startsWith('wss:') && /\b(?:EPROTO|ERR_SSL_WRONG_VERSION_NUMBER)\b/.test(why)) {

@@ -7,7 +7,7 @@ import { GRACE_MS, MESSAGE_MS } from './timeouts';
 export interface SessionOptions {
   /** The relay's URL, normalised by `toRelayUrl`. */
   readonly relay: string;
-  /** Cancels the session: whatever waits throws its reason. */
+  /** Cancels the session: everything that waits throws its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Called once if somebody else tried the code, however often the relay reports it. */
   readonly onIntruder?: (() => void) | undefined;
@@ -97,7 +97,7 @@ export class RelaySession {
   /**
    * Receives the peer's next message.
    *
-   * @throws AmeshError `peer_gone`, also if no message arrives in time; `relay_unreachable`
+   * @throws AmeshError `peer_gone` if the peer disconnects, or no message arrives in time; `relay_unreachable`
    */
   async receive(ms: number): Promise<string> {
     const frame = await this.#next(ms);
@@ -174,7 +174,7 @@ export class RelaySession {
     }
   }
 
-  /** Whether somebody else tried the code. For a joiner, the same frame is about its own code, and ends the session. */
+  /** Whether somebody else tried the code. On the side that joins, the same frame is about its own code, and ends the session. */
   #isNotice(frame: RelayFrame): boolean {
     return frame.type === 'error' && frame.code === 'code_used' && this.#peer === 'controller';
   }

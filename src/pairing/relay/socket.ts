@@ -68,7 +68,7 @@ export class RelaySocket {
   /**
    * Waits for the relay's next frame.
    *
-   * @returns null if none arrives in time
+   * @returns null if no frame arrives in time
    * @throws AmeshError `relay_unreachable` after the connection failed and all frames were read; the signal's reason
    */
   async next(ms: number, signal?: AbortSignal): Promise<RelayFrame | null> {

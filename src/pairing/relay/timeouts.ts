@@ -2,7 +2,7 @@
  * How long each side waits for the other, in milliseconds. The sum stays below the five minutes of a session.
  */
 
-/** For a message without a person's answer. */
+/** For a message that needs no answer of a person. */
 export const MESSAGE_MS = 10_000;
 /** For typing the verification code, all tries together. */
 export const TYPING_MS = 120_000;
