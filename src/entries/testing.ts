@@ -1,6 +1,6 @@
 /**
  * For tests of servers behind `verify()`, and of their clients: a machine and its callers in memory, with a clock to turn. Every
- * check is made for real. Nothing of this is reached from the other entries.
+ * check is real. The other entries do not use this code.
  *
  * @module
  */

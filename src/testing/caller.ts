@@ -23,7 +23,7 @@ export interface CallerOptions {
   readonly scopes?: readonly string[] | undefined;
   /** When the machine stops trusting it; default never. */
   readonly expiresAt?: Date | undefined;
-  /** Called when the machine refuses a request of it, as that of `createAmesh()`. */
+  /** Called when the machine refuses a request of this caller, like the option of `createAmesh()`. */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
 }
 
@@ -36,13 +36,13 @@ export interface TestCaller extends Calls {
   /** What it may do now. */
   readonly scopes: readonly string[];
   /**
-   * `amesh.fetch` of this device. A path is resolved against the URL of the mesh. It sends to the app of {@link to}; without one, to
-   * the network: to a server that listens, or to what intercepts requests there.
+   * `amesh.fetch` of this device. A path is resolved against the URL of the mesh. It sends to the app of {@link to}. Without an
+   * app, it sends to the network: to a server that listens, or to a tool that intercepts requests.
    */
   readonly fetch: Calls['fetch'];
   /**
-   * `amesh.sign` of this device, for tools that send by themselves. The URL may be a path. The headers have `Host`, too: such tools
-   * often have another one.
+   * `amesh.sign` of this device, for tools that send the request themselves. The URL may be a path. The headers include `Host`,
+   * since such tools often set another one.
    */
   readonly sign: Calls['sign'];
   /**
@@ -52,15 +52,15 @@ export interface TestCaller extends Calls {
    */
   to(app: TestApp): TestCaller;
   /**
-   * Lets it do more, like `amesh allow`. As every change, it counts from the next request.
+   * Gives it scopes, like `amesh allow`. As with every change, it applies from the next request on.
    *
-   * @throws TypeError for what is no scope
+   * @throws TypeError for a text that is not a scope
    */
   allow(...scopes: string[]): void;
   /**
-   * Lets it do less, like `amesh deny`.
+   * Takes scopes from it, like `amesh deny`.
    *
-   * @throws TypeError for what is no scope, and if a wildcard that it has still covers one of these
+   * @throws TypeError for a text that is not a scope, and if a wildcard that it has still covers one of these
    */
   deny(...scopes: string[]): void;
   /** Removes it from the list, like `amesh revoke`. */
@@ -68,7 +68,7 @@ export interface TestCaller extends Calls {
   /** Puts it back into the list after {@link revoke}, with the scopes that it had. */
   restore(): void;
   /**
-   * Lends a part of what it may do to a delegate, like `amesh delegate`.
+   * Lends some of its scopes to a delegate, like `amesh delegate`.
    *
    * @throws TypeError for a wrong option
    */
@@ -79,9 +79,9 @@ export interface TestCaller extends Calls {
 export interface DelegateOptions {
   /** Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
   readonly name: string;
-  /** At most what it may do: 1 to 16 scopes or wildcards. */
+  /** The most that it may do: 1 to 16 scopes or wildcards. */
   readonly scopes: readonly string[];
-  /** How long, in seconds, 60 to 86,400; default 3,600. */
+  /** How long it lasts, in seconds, 60 to 86,400; default 3,600. */
   readonly lifetimeSeconds?: number | undefined;
 }
 
@@ -118,7 +118,7 @@ export async function addCaller(parts: MeshParts, options: CallerOptions = {}): 
 }
 
 /**
- * Adds a machine with a key of its own to those that may call.
+ * Adds another machine, with its own key, as a caller.
  *
  * @throws TypeError for a wrong option
  */
@@ -145,7 +145,7 @@ function toDevice(options: CallerOptions): Omit<TrustedDevice, 'deviceId' | 'pub
 
 /** A device, shared by all of its callers. */
 interface HeldDevice {
-  /** As it is in the list, or was when it was revoked. */
+  /** Its entry in the list, or its last entry before it was revoked. */
   now: TrustedDevice;
   readonly signer: Signer;
   readonly onRefusal: CallerOptions['onRefusal'];

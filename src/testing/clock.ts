@@ -1,12 +1,12 @@
 /** The clock of a test mesh: the callers sign by it, and the machine under test verifies by it. */
 export interface TestClock {
-  /** Its time, Unix milliseconds: that of `Date.now()`, which fake timers may have replaced, as far as it was turned. */
+  /** Its time, Unix milliseconds: `Date.now()`, which fake timers may have replaced, plus the time by which it was turned. */
   readonly now: () => number;
   /**
    * Turns it.
    *
    * @param milliseconds forward; negative: back
-   * @throws TypeError if that is no number
+   * @throws TypeError if that is not a number
    */
   advance(milliseconds: number): void;
   /**
@@ -18,7 +18,7 @@ export interface TestClock {
   set(time: Date | number): void;
 }
 
-/** Makes one that shows the time. */
+/** Makes a clock that shows the real time. */
 export function createClock(): TestClock {
   let offsetMs = 0;
   return {

@@ -1,14 +1,15 @@
 import type { AllowList, AllowListSource, TrustedDevice } from '../core/devices/allow-list';
 
-/** An allow list in memory that tests change. A change counts from the next request. */
+/** An allow list in memory that tests change. A change applies from the next request on. */
 export class DeviceList implements AllowListSource {
   readonly #devices = new Map<string, TrustedDevice>();
   readonly #ended = new Set<string>();
   #list: AllowList | undefined;
 
   /**
-   * @param deviceId the machine whose list it is
-   * @param hosts the authorities for which it accepts requests, in normal form; none: any that a caller names the machine for
+   * @param deviceId the machine that has the list
+   * @param hosts the authorities for which it accepts requests, in normal form; if there are none, every authority under which a
+   *   caller names the machine
    */
   constructor(
     readonly deviceId: string,
@@ -20,7 +21,7 @@ export class DeviceList implements AllowListSource {
     return this.#list;
   }
 
-  /** What is in it was checked when it was added: keys are our own, and scopes and times were read. */
+  /** The entries were checked when they were added: the keys are our own, and scopes and times were read. */
   #snapshot(): AllowList {
     const { deviceId, hosts } = this;
     const devices = new Map(this.#devices);
@@ -43,7 +44,7 @@ export class DeviceList implements AllowListSource {
     this.#list = undefined;
   }
 
-  /** @param id of a delegation, 22 characters */
+  /** @param id the ID of a delegation, 22 characters */
   endDelegation(id: string): void {
     this.#ended.add(id);
     this.#list = undefined;

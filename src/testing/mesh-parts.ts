@@ -8,9 +8,9 @@ export interface MeshParts {
   readonly url: string;
   readonly clock: TestClock;
   readonly list: DeviceList;
-  /** Sends to the network; undefined: the global one. */
+  /** The `fetch` that sends to the network; undefined for the global one. */
   readonly fetch: typeof globalThis.fetch | undefined;
   readonly answers: Answers;
-  /** The compressed point of the machine, 33 bytes. */
+  /** The public key of the machine: a compressed point, 33 bytes. */
   readonly publicKey: Uint8Array;
 }

@@ -25,8 +25,9 @@ import { createSender, fetchOf } from './sender';
 /** How to create a test mesh. Every option is optional; a wrong one is a TypeError. */
 export interface TestMeshOptions {
   /**
-   * Where the machine under test is called: `http://` or `https://`, a host, and a port if it has another one. Callers resolve
-   * paths against it. With a host other than localhost, the machine accepts requests for that host alone. Default `https://localhost`, where it accepts requests for any host if they name the machine.
+   * Where the machine under test is called: `http://` or `https://`, a host, and a port if it is not the default. Callers resolve
+   * paths against it. If the host is not localhost, the machine accepts only requests for that host. Default `https://localhost`,
+   * where the machine accepts requests for any host if they name the machine.
    */
   readonly url?: string | undefined;
   /** The name of the machine under test; default `target`. */
@@ -37,18 +38,18 @@ export interface TestMeshOptions {
   readonly answers?: Answers | undefined;
 }
 
-/** A machine in memory, and those that may call it. Nothing is read from or written to files, the network or the environment. */
+/** A machine in memory, and its callers. Nothing is read from or written to files, the network or the environment. */
 export interface TestMesh {
   /**
-   * The instance of the machine under test: what `createAmesh()` returns in production. `verify()` and the adapters take it. It
-   * makes every check for real.
+   * The instance of the machine under test: what `createAmesh()` returns in production. Pass it to `verify()` and the adapters.
+   * Every check is real.
    */
   readonly amesh: Amesh;
   /** The clock of the machine and of its callers. */
   readonly clock: TestClock;
   /** Where the machine is called, such as `https://localhost`. */
   readonly url: string;
-  /** Why the machine has refused requests, the newest last, at most 1,000: as `onRefusal` gets them. */
+  /** The last refusals of the machine, as `onRefusal` gets them: at most 1,000, the newest last. */
   readonly refusals: readonly Refusal[];
   /**
    * Adds a device that may call the machine.
@@ -69,7 +70,7 @@ export interface TestMesh {
    */
   trust(other: Pick<Amesh, 'identity'>, options?: CallerOptions): Promise<void>;
   /**
-   * Somebody without a key, who calls an app in memory. Its `fetch` signs nothing and sends what it is given.
+   * Somebody without a key, who calls an app in memory. Their `fetch` signs nothing, and sends what it is given.
    *
    * @throws TypeError for an app of another kind
    */
@@ -78,7 +79,7 @@ export interface TestMesh {
 
 /** Somebody who signs nothing. */
 export interface Stranger {
-  /** Sends a request to the app as it is, also one that somebody else has signed. Does not follow redirects. */
+  /** Sends a request to the app as it is. Somebody else may have signed it. Does not follow redirects. */
   readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 }
 
@@ -86,8 +87,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof TestMeshOptions>(['url', 'name'
 const MAX_REFUSALS = 1000;
 
 /**
- * Creates a machine in memory, for tests of servers behind `verify()` and of their clients. Give its `amesh` to your app instead
- * of the one of `@authmesh/sdk`.
+ * Creates a machine in memory, for tests of servers behind `verify()` and of their clients. Pass its `amesh` to your app instead of
+ * the `amesh` of `@authmesh/sdk`.
  *
  * @throws TypeError for a wrong option
  * @see docs/testing.md
@@ -126,7 +127,7 @@ export async function createTestMesh(options: TestMeshOptions = {}): Promise<Tes
     refusals,
     addCaller: (given) => addCaller(parts, given),
     async asCaller(app, given) {
-      toAppFetch(app); // first: a wrong app adds nobody
+      toAppFetch(app); // first, so that a wrong app adds nobody
       return (await addCaller(parts, given)).to(app);
     },
     async trust(other, given = {}) {
@@ -145,7 +146,7 @@ function verifierFactory(
   const nonces = new TestNonces();
   return (options = {}) => {
     assertMounted(options);
-    const { onRefusal } = readVerifyOptions(options); // before onRefusal is wrapped
+    const { onRefusal } = readVerifyOptions(options); // checked here, before onRefusal is wrapped
     return createVerifierWith(
       {
         ...options,
@@ -158,7 +159,7 @@ function verifierFactory(
         answerSigner,
         now: clock.now,
       },
-      { answer: () => null }, // an app may say `enroll`; nobody has a grant here
+      { answer: () => null }, // an app may set `enroll`, but nobody has a grant here
     );
   };
 }
@@ -182,7 +183,7 @@ function readOptions(options: TestMeshOptions) {
   return { name, fetch, answers: readAnswers(answers), ...readOrigin(url) };
 }
 
-/** @throws TypeError for what is no origin */
+/** @throws TypeError for a text that is not an origin */
 function readOrigin(url: string): { origin: URL; authority: string } {
   const origin = URL.canParse(url) ? new URL(url) : undefined;
   const isRoot = origin?.href === `${origin?.origin}/` && /^https?:$/.test(origin.protocol);

@@ -1,8 +1,8 @@
 import type { NonceStore } from '../core/nonces/nonce-store';
 
 /**
- * Remembers every nonce for as long as the mesh exists. Unlike a store of a server, it does not mind a clock that goes back: a
- * test may set it to any day, and the next test to another one.
+ * Remembers every nonce for as long as the mesh exists. Unlike the store of a server, it accepts a clock that goes back: a test may
+ * set the clock to any day, and the next test to another one.
  */
 export class TestNonces implements NonceStore {
   readonly #claimed = new Set<string>();

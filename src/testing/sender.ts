@@ -12,9 +12,9 @@ import type { MeshParts } from './mesh-parts';
 interface SenderOptions {
   /** Sends to an app in memory; null: to the network. */
   readonly app: AppFetch | null;
-  /** Whether it calls the machine of the mesh, wherever that is called. */
+  /** Whether it calls the machine of the mesh, whatever the URL is. */
   readonly callsMachine: boolean;
-  /** As that of `createAmesh()`. */
+  /** Like the option of `createAmesh()`. */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
 }
 
@@ -47,7 +47,7 @@ export function createSender(
   };
 }
 
-/** A `fetch` that sends to an app, and to nobody else. */
+/** A `fetch` that only sends to an app. */
 export function fetchOf(app: AppFetch, origin: string): typeof globalThis.fetch {
   return async (input, init = {}) => {
     const url = new URL(String(input));

@@ -1,6 +1,6 @@
 /**
- * The part of `@authmesh/sdk/admin` that reads and changes the identity and the allow list of this machine. It loads in a
- * fraction of the time, which counts in a command that does little else.
+ * The part of `@authmesh/sdk/admin` that reads and changes the identity and the allow list of this machine. It loads in a fraction
+ * of the time, which matters in a command that does little else.
  *
  * Unstable: this API may change in any minor release before 1.0. Pin the exact version if you use it.
  *

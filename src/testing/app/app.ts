@@ -2,7 +2,7 @@ import type { RequestListener, Server } from 'node:http';
 import { throwIfAborted, untilAborted } from '../../core/abort';
 import type { AppFetch } from './app-fetch';
 
-/** What a test can call without a port. None of these has to listen. */
+/** The apps that a test can call without a port. None of them has to listen. */
 export type TestApp =
   /** A fetch handler, or an app of Express or Connect, which is a function, too. */
   // biome-ignore lint/suspicious/noExplicitAny: each framework has its own types
@@ -36,9 +36,9 @@ export type TestApp =
     };
 
 /**
- * Finds out how to call an app.
+ * Returns a function that calls an app.
  *
- * @throws TypeError for anything but a {@link TestApp}
+ * @throws TypeError for anything except a {@link TestApp}
  */
 export function toAppFetch(app: TestApp): AppFetch {
   let found: Promise<AppFetch> | undefined;
@@ -49,18 +49,18 @@ export function toAppFetch(app: TestApp): AppFetch {
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: it is recognised by its members
+// biome-ignore lint/suspicious/noExplicitAny: an app is recognised by its members
 function kindOf(app: any): () => Promise<AppFetch> {
   const has = (...names: string[]) => names.every((name) => typeof app?.[name] === 'function');
   const load = () => import('./node-app');
-  // Express and Connect hand over to `handle`; Express 4 and 5 make the app that way.
+  // Apps of Express and Connect are functions that call their own method `handle`.
   if (typeof app === 'function' && has('handle')) return async () => (await load()).handlerFetch(app);
   if (typeof app === 'function') return async () => handlerOf(app);
   if (has('fetch')) return async () => handlerOf((request) => app.fetch(request));
   if (has('init', 'getHttpServer'))
     return async () => {
       await app.init();
-      // Nest over Fastify serves nothing before that is ready.
+      // Nest on Fastify serves nothing before Fastify is ready.
       await app.getHttpAdapter?.().getInstance?.().ready?.();
       return (await load()).serverFetch(app.getHttpServer());
     };
@@ -85,7 +85,7 @@ function handlerOf(handler: (request: Request) => unknown): AppFetch {
     try {
       return endedBy(signal, await untilAborted(signal, answering));
     } catch (error) {
-      // Nobody waits any more, but an app may still open what it streams.
+      // Nobody waits any more, but the app may still respond with a stream.
       void answering.then(({ body }) => body?.cancel(error)).catch(() => {});
       throw error;
     }
@@ -101,7 +101,7 @@ async function toResponse(handler: (request: Request) => unknown, request: Reque
   );
 }
 
-/** A response whose body breaks off once the signal is aborted, as that of a connection does. */
+/** A response whose body breaks off once the signal is aborted, as it does over a connection. */
 function endedBy(signal: AbortSignal | null, response: Response): Response {
   if (signal === null || response.body === null) return response;
   const { status, statusText, headers } = response;
@@ -109,7 +109,7 @@ function endedBy(signal: AbortSignal | null, response: Response): Response {
   return new Response(body, { status, statusText, headers });
 }
 
-/** A server would tell the length of a short answer. By that, clients know that they may read a refusal. */
+/** A server would announce the length of a short response. By that, clients know that they may read a refusal. */
 async function withLength(response: Response): Promise<Response> {
   const { status, statusText, headers } = response;
   const isStream = headers.get('content-type')?.startsWith('text/event-stream');

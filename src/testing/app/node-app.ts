@@ -3,14 +3,14 @@ import { Readable } from 'node:stream';
 import type { AppFetch } from './app-fetch';
 import { pipe } from './pipe';
 
-/** A handler of node:http, with whatever a framework wants besides. */
+/** A handler for node:http, which may take further arguments of a framework. */
 // biome-ignore lint/suspicious/noExplicitAny: each framework has its own types for the two
 export type NodeHandler = (request: any, response: any) => unknown;
 
-/** Whether sockets of this runtime's node:http can be objects of ours. */
+/** Whether the node:http of this runtime accepts our own objects as sockets. */
 const isNode = typeof process === 'object' && !('bun' in process.versions) && !('deno' in process.versions);
 
-/** These have no body (RFC 9110 section 6.4.1). */
+/** Responses with these statuses have no body (RFC 9110 section 6.4.1). */
 const BODILESS = [204, 205, 304];
 
 /** @throws TypeError on Bun and Deno */

@@ -1,16 +1,16 @@
 import { Duplex } from 'node:stream';
 
-/** One end of a connection in memory, with what servers and frameworks ask of a socket. */
+/** One end of a connection in memory, with the members of a socket that servers and frameworks use. */
 export class End extends Duplex {
   readonly remoteAddress = '127.0.0.1';
   readonly remoteFamily = 'IPv4';
   readonly #peer: () => End;
-  /** Goes on with the write of the peer, once this end is read. */
+  /** Completes the write of the peer, once this end is read. */
   #written: (() => void) | undefined;
 
   /**
    * @param peer the other end
-   * @param encrypted whether frameworks take it for a connection of https
+   * @param encrypted whether it looks like an https connection to frameworks
    */
   constructor(
     peer: () => End,
@@ -44,20 +44,20 @@ export class End extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const peer = this.#peer();
-    this._read(); // or the write of the peer would never end
+    this._read(); // otherwise the write of the peer would never end
     // After an orderly end, the peer may still read what was sent before.
     if (!this.writableFinished && !peer.destroyed) peer.destroy();
     done(error);
   }
 
-  /** As that of a socket: sends what is left, and closes. */
+  /** Like the method of a socket: sends what is left, and closes. */
   destroySoon(): void {
     if (this.writable) this.end();
     if (this.writableFinished) this.destroy();
     else this.once('finish', () => this.destroy());
   }
 
-  // A connection in memory is never idle, so nothing of this has to be done.
+  // Does nothing, since a connection in memory is never idle.
   setTimeout(): this {
     return this;
   }
