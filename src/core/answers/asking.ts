@@ -116,7 +116,13 @@ export async function provingTarget(
   for (const each of keys.slice(0, -1))
     if (nowMs <= (each.until ?? 0) * 1000)
       former.push({ deviceId: each.deviceId, key: await cache.keyOf(each) });
-  return { targetId, deviceId, key, publicKey: fromBase64Url(text) as Uint8Array, former };
+  return {
+    targetId,
+    deviceId,
+    key,
+    publicKey: target.keys === undefined ? first : (fromBase64Url(text) as Uint8Array),
+    former,
+  };
 }
 
 /** @returns the error for an answer that has to be proven and cannot be; nothing was sent */

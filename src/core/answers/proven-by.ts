@@ -29,8 +29,7 @@ interface Proof {
   readonly head: ProvenHead;
 }
 
-// A map, because the platform's own Response must get no property of ours.
-const proofs = new WeakMap<Response, Proof>();
+const proofs = /* @__PURE__ */ attached<Proof>();
 
 /** Notes what proves a response, and gives that to its clones. */
 export function noteProof(response: Response, proof: Proof): void {

@@ -1,5 +1,6 @@
-import type { CryptoProvider, PublicKey } from '../crypto/provider';
-import { equalBytes, fromBase64, toUtf8 } from '../encoding';
+import { andThen } from '../and-then';
+import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
+import { equalBytes, toUtf8 } from '../encoding';
 import { MAX_CLOCK_SKEW_SECONDS } from '../nonces/nonce-store';
 import { isInTime, type Rotation } from '../rotation/rotation';
 import { readStatement } from '../statements/read-statement';
@@ -13,7 +14,8 @@ import {
   KEY_HEADER,
   mayHaveBody,
 } from './answer';
-import { answerParameters, createAnswerBase } from './base';
+import { type Claimed, readMember } from './answer-signature';
+import { createAnswerBase } from './base';
 import { readSuccession, SUCCESSION_HEADER } from './succession';
 
 /** What a client knows about the answer that it waits for. */
@@ -95,31 +97,36 @@ export function isUnproven(result: object | Unproven): result is Unproven {
   return typeof result === 'string' || result instanceof TwoNextKeys;
 }
 
-/** Like {@link verifyAnswer}, but it tells apart the case that a key of the target has named two next keys. */
-export async function checkAnswer(
+/**
+ * Like {@link verifyAnswer}, but it tells apart the case that a key of the target has named two next keys, and returns a promise only if
+ * it has to wait.
+ */
+export function checkAnswer(
   answer: AnswerView,
   expected: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
-): Promise<ProvenHead | Unproven> {
-  const claimed = readMember(answer.headers);
+): MaybePromise<ProvenHead | Unproven> {
+  const { headers, status } = answer;
+  const claimed = readMember(headers);
   if (typeof claimed === 'string') return claimed;
-  const { covered, created, signature } = claimed;
+  const { covered, created } = claimed;
   if (claimed.nonce !== expected.nonce) return 'it answers another request';
-  const missing = coveredFields(answer.headers).find((name) => !covered.includes(name));
+  const missing = coveredFields(headers).find((name) => !covered.includes(name));
   if (missing !== undefined) return `its signature does not cover ${missing}`;
-  const signer = await findSigner(answer.headers, claimed.deviceId, expected, crypto);
-  if (isUnproven(signer)) return signer;
-  const key = await keyOf(answer.headers, created, signer, expected.nowMs, crypto);
-  if (typeof key === 'string') return key;
-  const parameters = answerParameters(covered, claimed);
-  const headers = await signedHeaders(answer, covered, parameters, signature, key);
-  if (headers === null) return 'its signature does not match: it was changed, or is not from this target';
-  if (answer.status === 206 && !expected.asksForPart) return 'it is a part that nobody asked for';
-  if (answer.status === 304 && !expected.isConditional)
-    return 'it refers to an earlier answer that nobody named';
-  const head = toHead(answer.status, headers, created, expected.method);
-  const { succession } = signer;
-  return typeof head === 'string' || succession === undefined ? head : { ...head, succession };
+  return andThen(findSigner(headers, claimed.deviceId, expected, crypto), (signer) => {
+    if (isUnproven(signer)) return signer;
+    return andThen(keyOf(headers, created, signer, expected.nowMs, crypto), (key) => {
+      if (typeof key === 'string') return key;
+      return andThen(signedHeaders(answer, claimed, key), (signed) => {
+        if (signed === null)
+          return 'its signature does not match: it was changed, or is not from this target';
+        if (status === 206 && !expected.asksForPart) return 'it is a part that nobody asked for';
+        if (status === 304 && !expected.isConditional)
+          return 'it refers to an earlier answer that nobody named';
+        return toHead(status, signed, created, expected.method, signer.succession);
+      });
+    });
+  });
 }
 
 /** The target in whose name an answer is signed. */
@@ -131,14 +138,22 @@ interface AnswerOrigin {
 }
 
 /** Finds the target by the key that the caller knows, by a former key that still counts, or by the next key. */
-async function findSigner(
+function findSigner(
+  headers: HeaderLines,
+  deviceId: string,
+  expected: ExpectedAnswer,
+  crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
+): MaybePromise<AnswerOrigin | Unproven> {
+  return deviceId === expected.deviceId ? expected : findOther(headers, deviceId, expected, crypto);
+}
+
+async function findOther(
   headers: HeaderLines,
   deviceId: string,
   expected: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
 ): Promise<AnswerOrigin | Unproven> {
-  const { key, publicKey, former = [], nowMs } = expected;
-  if (deviceId === expected.deviceId) return { deviceId, key };
+  const { publicKey, former = [], nowMs } = expected;
   const text = fieldValue(headers, SUCCESSION_HEADER);
   const succession =
     text === undefined || publicKey === undefined ? null : await readSuccession(text, crypto);
@@ -164,54 +179,25 @@ async function findSigner(
   return { deviceId, key: await crypto.importPublicKey(succession.nextKey), succession };
 }
 
-interface Claimed {
-  readonly covered: readonly string[];
-  readonly created: number;
-  readonly nonce: string;
-  readonly deviceId: string;
-  readonly signature: Uint8Array;
-}
-
-// The text to verify is written from what this finds, so nothing needs to be parsed more strictly.
-const INPUT =
-  /(?:^|,)[ \t]*amesh=\("@status"((?: "[a-z0-9-]{1,64}"(?:;bs)?){0,48})\);created=(0|[1-9]\d{0,11});nonce="([\w-]{43})";keyid="(am_[\w-]{16})";tag="amesh-answer"[ \t]*(?=,|$)/g;
-const SIGNATURE = /(?:^|,)[ \t]*amesh=:([A-Za-z0-9+/]{86}==):[ \t]*(?=,|$)/g;
-const MAX_LENGTH = 8192;
-
-function readMember(headers: HeaderLines): Claimed | string {
-  const input = onlyMatch(INPUT, fieldValue(headers, 'signature-input'));
-  const bytes = onlyMatch(SIGNATURE, fieldValue(headers, 'signature'));
-  if (input === null || bytes === null) return 'it has no signature of amesh';
-  const [, names = '', created, nonce = '', deviceId = ''] = input;
-  const signature = fromBase64(bytes[1] as string);
-  const covered: string[] = [];
-  for (const identifier of names.split(' ').slice(1)) {
-    const name = identifier.replace(/^"|"(?:;bs)?$/g, '');
-    const isBinary = identifier.endsWith(';bs');
-    if (isBinary !== (name === 'set-cookie') || covered.includes(name))
-      return 'it has a signature of another kind';
-    covered.push(name);
-  }
-  if (signature === null) return 'it has no signature of amesh';
-  return { covered, created: Number(created), nonce, deviceId, signature };
-}
-
-function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray | null {
-  if (value === undefined || value.length > MAX_LENGTH) return null;
-  const [first, second] = value.matchAll(pattern);
-  return second === undefined ? (first ?? null) : null;
-}
-
 /** The key that must have signed: the key of the target, or an answer key that the target vouches for. */
-async function keyOf(
+function keyOf(
   headers: HeaderLines,
+  created: number,
+  origin: AnswerOrigin,
+  nowMs: number,
+  crypto: Pick<CryptoProvider, 'importPublicKey'>,
+): MaybePromise<PublicKey | string> {
+  const text = fieldValue(headers, KEY_HEADER);
+  return text === undefined ? origin.key : answerKeyOf(text, created, origin, nowMs, crypto);
+}
+
+async function answerKeyOf(
+  text: string,
   created: number,
   { deviceId, key }: AnswerOrigin,
   nowMs: number,
   crypto: Pick<CryptoProvider, 'importPublicKey'>,
 ): Promise<PublicKey | string> {
-  const text = fieldValue(headers, KEY_HEADER);
-  if (text === undefined) return key;
   const statement = readStatement(text, 'answer');
   if (statement === null || statement.deviceId !== deviceId)
     return 'its answer key has no statement of this target';
@@ -224,29 +210,32 @@ async function keyOf(
   return crypto.importPublicKey(statement.publicKey);
 }
 
-async function signedHeaders(
-  answer: AnswerView,
-  covered: readonly string[],
-  parameters: string,
-  signature: Uint8Array,
+/** The covered fields as they were signed; null if the signature does not match. */
+function signedHeaders(
+  { status, headers: received }: AnswerView,
+  { covered, parameters, signature }: Claimed,
   key: PublicKey,
-): Promise<HeaderLines | null> {
-  for (const headers of spellings(answer.headers)) {
-    const base = createAnswerBase({ status: answer.status, headers }, covered, parameters);
-    if (base === null || (await key.verify(signature, toUtf8(base))) !== true) continue;
-    return Object.fromEntries(covered.map((name) => [name, headers[name]]));
-  }
-  return null;
+): MaybePromise<HeaderLines | null> {
+  const check = (headers: HeaderLines): MaybePromise<HeaderLines | null> => {
+    const base = createAnswerBase({ status, headers }, covered, parameters);
+    if (base === null) return null;
+    return andThen(key.verify(signature, toUtf8(base)), (isRight) =>
+      isRight === true ? Object.fromEntries(covered.map((name) => [name, headers[name]])) : null,
+    );
+  };
+  const etag = fieldValue(received, 'etag');
+  if (!etag?.startsWith('W/')) return check(received);
+  // A proxy that compresses turns a strong ETag into a weak one, which promises less.
+  return andThen(check(received), (signed) => signed ?? check({ ...received, etag: etag.slice(2) }));
 }
 
-/** A proxy that compresses turns a strong ETag into a weak one, which promises less. */
-function spellings(headers: HeaderLines): HeaderLines[] {
-  const etag = fieldValue(headers, 'etag');
-  if (etag === undefined || !etag.startsWith('W/')) return [headers];
-  return [headers, { ...headers, etag: etag.slice(2) }];
-}
-
-function toHead(status: number, headers: HeaderLines, created: number, method: string): ProvenHead | string {
+function toHead(
+  status: number,
+  headers: HeaderLines,
+  created: number,
+  method: string,
+  succession: Rotation | undefined,
+): ProvenHead | string {
   const text = fieldValue(headers, DIGEST_HEADER);
   const digest = text === undefined ? null : readPlainDigest(text);
   if (text !== undefined && digest === null) return 'its Unencoded-Digest has no SHA-256 digest';
@@ -254,5 +243,5 @@ function toHead(status: number, headers: HeaderLines, created: number, method: s
   const isStream = hasBody && digest === null;
   if (isStream && fieldValue(headers, BODY_HEADER) !== 'unsigned')
     return 'its signature covers neither a digest of its body nor that there is none';
-  return { created, headers, digest: hasBody ? digest : null, isStream };
+  return { created, headers, digest: hasBody ? digest : null, isStream, succession };
 }

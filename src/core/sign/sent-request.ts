@@ -1,3 +1,5 @@
+import { attached } from '../attached';
+
 /** The signed request that led to a response. */
 export interface SentRequest {
   /** 22 characters. */
@@ -8,8 +10,7 @@ export interface SentRequest {
   readonly target?: string | undefined;
 }
 
-// A map, because the platform's own Response must get no property of ours.
-const requests = new WeakMap<Response, SentRequest>();
+const requests = /* @__PURE__ */ attached<SentRequest>();
 
 export function noteRequest(response: Response, request: SentRequest): void {
   requests.set(response, request);
