@@ -1,4 +1,4 @@
-/** Faults of a value that no shell has interpreted. The first match is reported. */
+/** Characters that show that no shell has interpreted a value. The first match is reported. */
 const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^\s+$/, 'contains only spaces. Set it, or unset it.'],
   [/\r$/, 'ends with a carriage return. Save its file with LF line ends.'],

@@ -6,7 +6,7 @@ export interface RelayLogEntry {
   /** A random ID of the session. */
   readonly session?: string;
   readonly outcome: string;
-  /** Why Redis is unavailable, as the system or Redis calls it: `ECONNREFUSED`, `WRONGPASS` or `timeout`, for example. */
+  /** Why Redis is unavailable, by the name that the system or Redis uses: `ECONNREFUSED`, `WRONGPASS` or `timeout`, for example. */
   readonly reason?: string;
   /** For `suppressed`: how many entries of this kind were left out since the previous such entry. */
   readonly count?: number;
@@ -54,7 +54,7 @@ class Quota {
     this.#perSecond = perSecond;
   }
 
-  /** @returns in the first call of a new second, how many entries were left out before; otherwise 0 */
+  /** @returns how many entries were left out before, in the first call of a new second; otherwise 0 */
   begin(second: number): number {
     if (second === this.#second) return 0;
     const leftOut = Math.max(0, this.#taken - this.#perSecond);

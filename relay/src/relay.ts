@@ -33,8 +33,8 @@ export interface Relay {
    * @param port the port; 0 for any free one
    * @param host an address of this machine; default: all
    * @returns the address and the port
-   * @throws Error with the code of the system where it cannot listen, such as `EADDRINUSE`; Error where Redis needs
-   * ioredis and that is not installed. It waits up to 5 seconds for Redis, then listens and connects to Redis later.
+   * @throws Error with the code of the system if it cannot listen, such as `EADDRINUSE`; Error if Redis needs ioredis, which is not
+   *   installed. It waits up to 5 seconds for Redis, then listens and connects to Redis later.
    */
   listen(port: number, host?: string): Promise<AddressInfo>;
   /**
@@ -102,7 +102,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
   };
 }
 
-/** Starts a relay and shuts it down, in this order and once each. */
+/** Starts a relay and shuts it down: each once, and in this order. */
 class Lifecycle {
   readonly #host: RoomHost;
   readonly #createServer: () => RelayServer;

@@ -20,7 +20,7 @@ export interface RoomHostOptions {
   readonly log: Log;
 }
 
-/** Runs a room: tells it what sockets and other instances do, and carries out what it returns. */
+/** Runs a room: passes it the events of sockets and other instances, and carries out the effects that it returns. */
 export class RoomHost {
   readonly metrics = new Metrics();
   readonly #room: Room<WebSocket>;

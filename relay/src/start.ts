@@ -14,8 +14,8 @@ export interface StartedRelay extends AddressInfo {
  * AMESH_RELAY_LIMITS and REDIS_URL. It writes each event as a line of JSON to stdout, and its address to stderr. SIGTERM
  * and SIGINT drain it; a second signal ends it immediately.
  *
- * @throws TypeError naming the variable that is wrong; Error with the code of the system, such as `EADDRINUSE`, where it
- * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
+ * @throws TypeError that names the wrong variable; Error with the code of the system, such as `EADDRINUSE`, if it cannot listen;
+ *   Error if REDIS_URL needs ioredis, which is not installed
  */
 export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> {
   const host = readHost(readVariable(env, 'HOST'));

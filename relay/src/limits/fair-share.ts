@@ -7,7 +7,7 @@ export interface FairShareOptions<T> {
   readonly bytes?: number;
   /** The most items of one address; default: as many as there are places. */
   readonly placesPerAddress?: number;
-  /** The most bytes of one address's items; default: as many as all together. */
+  /** The most bytes of the items of one address; default: as many as of all items together. */
   readonly bytesPerAddress?: number;
   /** Ends an item whose place was given to another. */
   readonly evict: (item: T) => void;
@@ -17,7 +17,7 @@ export interface FairShareOptions<T> {
   readonly isIdle?: (item: T) => boolean;
 }
 
-/** What metrics read of a share. */
+/** The part of a share that metrics read. */
 export type ShareUsage = Pick<FairShare<unknown>, 'size' | 'bytes' | 'evicted' | 'limits'>;
 
 /** Why there is no place: all are taken, or the address has its maximum. */
@@ -37,8 +37,8 @@ interface Holder<T> {
 }
 
 /**
- * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network that
- * holds most, if that network still holds at least as much as the newcomer. See docs/decisions/032-relay-eviction.md.
+ * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network that holds
+ * most, if that network still holds at least as much as the network of the newcomer. See docs/decisions/032-relay-eviction.md.
  */
 export class FairShare<T> {
   readonly #options: FairShareOptions<T>;
@@ -117,7 +117,7 @@ export class FairShare<T> {
     count(held.holder, -1, -held.bytes);
   }
 
-  /** If an address has its maximum, evicts its items of rank 0. @returns whether that was enough */
+  /** Evicts the items of rank 0 of an address that has its maximum. @returns whether that was enough */
   #makeOwnSpace(address: string, bytes: number): boolean {
     const { placesPerAddress = Number.POSITIVE_INFINITY, bytesPerAddress = Number.POSITIVE_INFINITY } =
       this.#options;

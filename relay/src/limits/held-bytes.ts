@@ -1,4 +1,4 @@
-/** How many bytes each item holds, and all together. It keeps no entry for an item that holds none. */
+/** How many bytes each item holds, and all items together. It keeps no entry for an item that holds none. */
 export class HeldBytes<T> {
   readonly #held = new Map<T, number>();
   #total = 0;
@@ -13,7 +13,7 @@ export class HeldBytes<T> {
     else this.#held.delete(item);
   }
 
-  /** The item that holds most; undefined if none holds any. */
+  /** The item that holds most; undefined if no item holds any. */
   largest(): T | undefined {
     let largest: T | undefined;
     let most = 0;

@@ -1,4 +1,4 @@
-/** How much of a relay one stranger may use, and how much all strangers together. */
+/** How much of a relay one stranger may use, and all strangers together. */
 export interface Limits {
   /** Bytes of a message's body as UTF-8; default 8 KiB. */
   readonly messageBytes: number;
@@ -57,7 +57,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 });
 
 /**
- * Rejects a promise, a Map or an array: it has no option names, and would count as an object with all options left out.
+ * Rejects a promise, a Map or an array: none of them has option names, so each would pass as an object without any options.
  *
  * @throws TypeError
  */

@@ -2,14 +2,14 @@ import { networksOf } from './address';
 import { Deadlines } from './deadlines';
 
 const MINUTE_MS = 60_000;
-/** How many addresses are remembered. Beyond that, the one that was quiet for longest is forgotten. */
+/** How many addresses are remembered. Beyond that, the address whose last event is the oldest is forgotten. */
 const MAX_ADDRESSES = 100_000;
 
 /**
  * Allows each address a number of events in any 60 seconds.
  *
- * With more addresses than it can hold, it forgets the oldest. An attacker with so many addresses has that many times the
- * limit anyway, and refusing everybody else would only help the attacker.
+ * With more addresses than it can hold, it forgets the oldest. An attacker with so many addresses has so many times the limit
+ * anyway, and refusing everybody else would only help the attacker.
  */
 export class RateLimit {
   readonly #perMinute: number;
@@ -64,7 +64,7 @@ export class RateLimit {
   }
 }
 
-/** The limit of an IPv6 /56 and of a /48, as a multiple of that of a /64. All three cost their holder the same. */
+/** The limit of an IPv6 /56 and of a /48, as a multiple of the limit of a /64. A customer pays the same for any of them. */
 const NETWORK_FACTORS: readonly (readonly [RegExp, number])[] = [
   [/\/56$/, 4],
   [/\/48$/, 16],

@@ -55,7 +55,7 @@ export function createApp(options: AppOptions): RelayApp {
         },
       };
     }),
-    // For a browser or curl.
+    // The response to a browser or curl.
     (c) => c.text('This is a WebSocket.', 426, { upgrade: 'websocket' }),
   );
   return app;

@@ -28,7 +28,7 @@ export function readTrustedProxies(text: string | undefined): TrustedProxies | u
 
 /**
  * Finds client addresses with the help of the trusted proxies. X-Forwarded-For is read from the right, one proxy at a
- * time. Anything to the left of the first untrusted address is ignored, since the client may have written it.
+ * time. Everything to the left of the first untrusted address is ignored, since the client may have written it.
  *
  * @param trusted undefined: X-Forwarded-For is ignored
  * @throws TypeError for text that is not a network, a network of all addresses, or a number outside 1 to 10
@@ -49,7 +49,9 @@ export function createClientAddress(trusted: TrustedProxies | undefined): Client
   };
 }
 
-/** Tells whether a connection comes from a trusted proxy, and so may carry clients of any number of addresses. */
+/**
+ * Returns a function that says whether a connection comes from a trusted proxy, which may carry clients of any number of addresses.
+ */
 export function createProxyTest(
   trusted: TrustedProxies | undefined,
 ): (socket: Pick<Socket, 'remoteAddress'>) => boolean {

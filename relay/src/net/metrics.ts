@@ -10,10 +10,10 @@ interface Metric {
   readonly values: Iterable<readonly [labels: string, value: number]>;
 }
 
-/** The sources of metrics, besides the counted events. */
+/** The sources of metrics, in addition to the counted events. */
 export interface MetricsSource {
   readonly counts: Room<unknown>['counts'];
-  /** By name. A share that does not count bytes has a limit of 0 for them. */
+  /** The shares by name. A share that does not count bytes has a byte limit of 0. */
   readonly shares: Readonly<Record<string, ShareUsage>>;
   /** Whether Redis is connected; undefined if none is used. */
   readonly hasRedis: boolean | undefined;

@@ -9,9 +9,9 @@ import type { ConnectionLimit } from './connection-limit';
 
 /** The largest frame per byte of its body: every byte may be escaped as six. */
 const MAX_FRAME_BYTES = 64 * 1024;
-/** Fragments of a message. Each one, however small, keeps all that came in one read with it, which may be 64 KiB. */
+/** The most fragments of a message. Each fragment, however small, keeps the whole read in memory that it came in: up to 64 KiB. */
 const MAX_FRAGMENTS = 32;
-/** The most reads for one frame. Each takes some hundred bytes in addition to its own. */
+/** The most reads for one frame. Each takes some hundred bytes in addition to its content. */
 const MAX_CHUNKS = 1024;
 /** How long a connection may take for a request or an upgrade, even if it keeps sending. */
 const HANDSHAKE_MS = 5_000;
@@ -67,8 +67,7 @@ export class RelayServer {
   }
 
   /**
-   * @throws Error with the code of the system where it cannot listen, such as `EADDRINUSE`; Error where it was closed
-   * before
+   * @throws Error with the code of the system if it cannot listen, such as `EADDRINUSE`; Error if it was closed before
    */
   async listen(port: number, host: string | undefined): Promise<AddressInfo> {
     if (this.#isClosed) throw new Error('This relay has closed.');

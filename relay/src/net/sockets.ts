@@ -22,11 +22,11 @@ export interface SocketsOptions {
   /** The most bytes that all sockets together may hold, in incomplete and in unread messages. */
   readonly maxHeldBytes: number;
   readonly now: () => number;
-  /** A client sent a frame, or one that cannot be read. */
+  /** Called when a client has sent a frame, or a frame that cannot be read. */
   readonly receive: (socket: WebSocket, frame: ClientFrame | FrameFault) => void;
-  /** A socket closed, from either end. */
+  /** Called when a socket has closed, from either end. */
   readonly disconnect: (socket: WebSocket) => void;
-  /** A socket was cut, because its client did not read, finish or close. */
+  /** Called when a socket was cut, because its client did not read, finish or close. */
   readonly countCut: () => void;
 }
 
@@ -58,7 +58,7 @@ export class Sockets {
     socket.on('message', (data, isBinary) => {
       receive(socket, isBinary ? { fault: 'bad_message' } : readFrame(String(data), maxBodyBytes));
     });
-    // Not by ws itself: its pongs pile up if the client does not read them.
+    // We answer pings ourselves: the pongs of ws would pile up if the client does not read them.
     socket.on('ping', (data) => {
       if (socket.readyState !== socket.OPEN) return;
       if (++pings > MAX_PINGS || socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#cut(socket);
@@ -97,7 +97,7 @@ export class Sockets {
     return oldest !== undefined;
   }
 
-  /** Counts the bytes of incomplete messages. A part keeps everything of its read in memory, including pings and pongs. */
+  /** Counts the bytes of incomplete messages. A part of a message keeps its whole read in memory, including pings and pongs. */
   #watchReads(socket: WebSocket, connection: Socket): void {
     let [bytes, reads, lastBytes] = [0, 0, 0];
     const update = () => {
@@ -106,13 +106,13 @@ export class Sockets {
       if (unfinished > MAX_UNFINISHED_BYTES) this.#cut(socket);
       else this.#updateHeld(socket);
     };
-    // Before the WebSocket reads the chunk and emits its messages.
+    // Runs before the WebSocket reads the chunk and emits its messages.
     connection.prependListener('data', (chunk) => {
       [bytes, reads, lastBytes] = [bytes + chunk.length, reads + 1, chunk.length];
       update();
     });
     socket.on('message', (data) => {
-      // What came after a whole message came in one read with its end.
+      // Bytes after a whole message came in one read with its end.
       bytes = Math.min(Math.max(0, bytes - (data as Buffer).length - HEADER_BYTES), lastBytes);
       reads = bytes === 0 ? 0 : 1;
       update();

@@ -4,7 +4,7 @@ import type { RelayErrorCode } from '../wire/frames';
 import type { RoomContext } from './context';
 import type { Client } from './states';
 
-/** When an address that holds as much as it may should try again, in seconds. */
+/** After how many seconds an address that has its maximum should try again. */
 export const ADDRESS_RETRY_SECONDS = 60;
 
 /** Decides whether a client may open a code or a mailbox. */
@@ -27,7 +27,7 @@ export class Admission<S> {
     return this.#isDraining;
   }
 
-  /** Whether codes and mailboxes can be looked up: always without a cluster, else while it is connected. */
+  /** Whether codes and mailboxes can be looked up: always without a cluster; otherwise while the cluster is connected. */
   get isAvailable(): boolean {
     return this.#isClusterConnected || !this.#context.isClustered;
   }

@@ -58,7 +58,7 @@ export class Clients<S> {
     this.#silent.add(client, this.#context.nowMs);
   }
 
-  /** The client sent its first frame, or left without one. */
+  /** Called when a client has sent its first frame, or left without one. */
   endSilence(client: Client<S>): void {
     this.#silent.delete(client);
   }

@@ -18,7 +18,7 @@ export class Codes<S> {
   readonly #pool: CodePool;
   readonly #sessions = new Map<string, Session<S>>();
 
-  /** @param randomCode a whole number from 100000 to 999999 out of a CSPRNG */
+  /** @param randomCode a whole number from 100000 to 999999, from a CSPRNG */
   constructor(context: RoomContext<S>, randomCode: () => number) {
     this.#context = context;
     this.#pool = new CodePool(randomCode);
@@ -43,7 +43,7 @@ export class Codes<S> {
     session.code = undefined;
   }
 
-  /** Answers for this instance what a `Burn` request answers for all. */
+  /** Answers for this instance what the cluster answers to a `Burn` request for all instances. */
   find(code: string): BurnAnswer {
     const session = this.#sessions.get(code);
     if (session === undefined) {
@@ -53,28 +53,28 @@ export class Codes<S> {
     return { state: isPaired ? 'used' : 'burnt', instance: null, session: session.id };
   }
 
-  /** A client has joined with the code of this session. */
+  /** Notes that a client has joined with the code of this session. */
   burn({ code }: Session<S>): void {
     if (code === undefined) return;
     this.#pool.burn(code);
     this.#rest(code);
   }
 
-  /** Nobody can join with the code of this session any more. */
+  /** Notes that nobody can join with the code of this session any more. */
   retire({ id, code }: Session<S>): void {
     if (code === undefined) return;
     this.#rest(code);
     if (this.#context.isClustered) this.#context.ask({ type: 'rest', session: id, code });
   }
 
-  /** The code no longer leads to this session. */
+  /** Forgets that the code leads to this session. */
   forget(session: Session<S>): void {
     const { code } = session;
     // A code may rest for less time than a session lasts, so it may already lead to a newer session.
     if (code !== undefined && this.#sessions.get(code) === session) this.#sessions.delete(code);
   }
 
-  /** All codes that must not be given out again yet. */
+  /** All codes that must not be issued again yet. */
   *resting(nowMs: number): Generator<RestingCode> {
     for (const resting of this.#pool.resting(nowMs)) {
       yield { ...resting, session: this.#sessions.get(resting.code)?.id };

@@ -6,7 +6,7 @@ import type { Client } from './states';
 
 export interface ContextOptions<S> {
   readonly limits: Limits;
-  /** Makes a random id for logs. */
+  /** Makes a random ID for logs. */
   readonly randomId: () => string;
   /** Whether this instance shares its codes with others. */
   readonly isClustered: boolean;
@@ -35,7 +35,7 @@ export class RoomContext<S> {
     return this.#nowMs;
   }
 
-  /** Does some work at this time. @returns the effects of the work, in their order */
+  /** Runs work at the given time. @returns the effects of the work, in their order */
   run(nowMs: number, work: () => void): Effect<S>[] {
     this.#nowMs = nowMs;
     work();

@@ -17,7 +17,7 @@ export interface RoomEvent {
   readonly outcome: string;
 }
 
-/** Decisions that need the cluster. `Claim`, `Burn`, `Post` and `Wait` must be answered within seconds. */
+/** Requests that only the cluster can decide. `Claim`, `Burn`, `Post` and `Wait` must be answered within seconds. */
 export type ClusterRequest = Claim | Burn | Post | Wait | Rest | Leave | Withdraw;
 
 /** Reserve this code for this session, unless another instance has it. */
@@ -59,7 +59,7 @@ export interface Wait {
 }
 export type WaitAnswer = 'waiting' | 'used' | 'unavailable' | { readonly body: string };
 
-/** Nobody can join with this code any more. It is not given out again until it has rested. */
+/** Nobody can join with this code any more. It is not issued again until it has rested. */
 export interface Rest {
   readonly type: 'rest';
   readonly session: string;

@@ -20,7 +20,7 @@ export class JoinHandler<S> {
   readonly #context: RoomContext<S>;
   readonly #parts: JoinHandlerParts<S>;
   readonly #failed: NetworkRateLimit;
-  /** The clients whose code the cluster is asked for, by the id of the attempt. */
+  /** The clients whose code the cluster is looking up, by the ID of the attempt. */
   readonly #attempts = new Map<string, Client<S>>();
 
   constructor(context: RoomContext<S>, parts: JoinHandlerParts<S>) {
@@ -43,7 +43,7 @@ export class JoinHandler<S> {
     const retryAfterSeconds = this.#failed.retryAfterSeconds(client.address, nowMs);
     if (retryAfterSeconds > 0) return this.#context.refuse(client, 'rate_limited', retryAfterSeconds);
     if (!this.#parts.admission.isAvailable) return this.#context.refuse(client, 'unavailable');
-    // It counts as failed until it succeeds, so that many concurrent joins cannot exceed the limit.
+    // A join counts as failed until it succeeds, so that many concurrent joins cannot exceed the limit.
     this.#failed.add(client.address, nowMs);
     client.state = { name: 'joining' };
     if (!isClustered) return this.#finish(client, this.#parts.codes.find(code));
@@ -52,7 +52,7 @@ export class JoinHandler<S> {
     this.#context.ask({ type: 'burn', attempt, code });
   }
 
-  /** The cluster has answered a `Burn` request. */
+  /** Called when the cluster has answered a `Burn` request. */
   burnt({ attempt }: Burn, answer: BurnAnswer): void {
     const client = this.#attempts.get(attempt);
     this.#attempts.delete(attempt);

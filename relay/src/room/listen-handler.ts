@@ -5,7 +5,7 @@ import type { Claim, ClaimAnswer } from './effects';
 import type { Sessions } from './sessions';
 import type { Client, Session } from './states';
 
-/** How many codes are tried, if other instances issued the previous ones. */
+/** How many codes are tried, if other instances have issued the first ones. */
 const MAX_CLAIMS = 16;
 
 /** Handles `listen`: gives the client a code that no other client has. */
@@ -27,7 +27,7 @@ export class ListenHandler<S> {
     this.#claim(client, this.#sessions.open(this.#context.randomId(), client), 0);
   }
 
-  /** The cluster has answered a `Claim` request. */
+  /** Called when the cluster has answered a `Claim` request. */
   claimed({ session: id, code, tries }: Claim, answer: ClaimAnswer) {
     const session = this.#sessions.get(id);
     const listener = session?.listener;

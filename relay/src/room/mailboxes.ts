@@ -21,7 +21,7 @@ export class Mailboxes<S> {
   /** By name; in a cluster by id. */
   readonly #mailboxes = new Map<string, Mailbox<S>>();
   readonly #deadlines: Deadlines<Mailbox<S>>;
-  /** The clients whose message the cluster has not taken yet, by the id of the mailbox. */
+  /** The clients whose message the cluster has not taken yet, by the ID of the mailbox. */
   readonly #posting = new Map<string, Client<S>>();
   /** The places of the mailboxes, and the bytes of the messages in them. */
   readonly share: FairShare<Mailbox<S>>;
@@ -68,7 +68,7 @@ export class Mailboxes<S> {
     else this.#context.report({ event: 'wait', session: mailbox.id, outcome: 'waiting' });
   }
 
-  /** The cluster has answered a `Wait` request. */
+  /** Called when the cluster has answered a `Wait` request. */
   waited({ session }: Wait, answer: WaitAnswer): void {
     const mailbox = this.#mailboxes.get(session);
     if (mailbox?.state.name !== 'awaited') return;
@@ -99,7 +99,7 @@ export class Mailboxes<S> {
     this.#context.ask({ type: 'post', session: id, box: name, body });
   }
 
-  /** The cluster has answered a `Post` request. */
+  /** Called when the cluster has answered a `Post` request. */
   posted({ session }: Post, answer: PostAnswer): void {
     const client = this.#posting.get(session);
     const mailbox = this.#mailboxes.get(session);
@@ -115,13 +115,13 @@ export class Mailboxes<S> {
     }
   }
 
-  /** A message that another instance has taken for a client that waits here. */
+  /** Delivers a message, which another instance has accepted, to a client that waits here. */
   receive(session: string, body: string): void {
     const mailbox = this.#mailboxes.get(session);
     if (mailbox?.state.name === 'awaited') this.#deliver(mailbox, mailbox.state.client, body);
   }
 
-  /** The client that waits at this mailbox leaves. */
+  /** Called when the client that waits at this mailbox leaves. */
   leave(mailbox: Mailbox<S>): void {
     this.#remove(mailbox);
     if (this.#isClustered) this.#context.ask({ type: 'leave', session: mailbox.id, box: mailbox.name });

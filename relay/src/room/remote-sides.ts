@@ -25,7 +25,7 @@ export class RemoteSides<S> {
     return new Set(instances.filter((instance) => instance !== undefined));
   }
 
-  /** The code of a listener at that instance was burnt for a client here. */
+  /** Called when the code of a listener at that instance was burnt for a client here. */
   join(client: Client<S>, id: string, instance: string) {
     this.#context.tell(instance, { type: 'join', session: id });
     if (client.state.name === 'closed') return this.#context.tell(instance, { type: 'gone', session: id });
@@ -40,22 +40,22 @@ export class RemoteSides<S> {
     if (message.type === 'tried') return this.#sessions.warnListener(session);
     if (message.type === 'join') return this.#accept(session, message.session, from);
     if (session?.remote?.instance === from) return this.#handle(session, message);
-    // The sender considers the session paired, but it is not.
+    // For the sender, the session is paired; here it is not.
     if (message.type === 'joined' || message.type === 'msg') {
       this.#context.tell(from, { type: 'gone', session: message.session });
     }
   }
 
-  /** The heartbeat of an instance has stopped. */
+  /** Called when the heartbeat of an instance has stopped. */
   loseInstance(instance: string): void {
     for (const session of this.#sessions.all()) {
       if (session.remote?.instance !== instance) continue;
-      this.#sessions.tellRemote(session, { type: 'gone', session: session.id }); // it may come back
+      this.#sessions.tellRemote(session, { type: 'gone', session: session.id }); // the instance may come back
       this.#sessions.loseRemote(session, 'code_not_found');
     }
   }
 
-  /** Another instance has burnt the code of this session for a client there. */
+  /** Handles that another instance has burnt the code of this session for a client there. */
   #accept(session: Session<S> | undefined, id: string, from: string) {
     if (session?.remote?.instance === from) return; // a duplicate
     if (session?.listener?.state.name !== 'listening') {

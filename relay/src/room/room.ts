@@ -27,16 +27,16 @@ import type { Client } from './states';
 
 export interface RoomOptions {
   readonly limits: Limits;
-  /** Makes a whole number from 100000 to 999999, out of a CSPRNG. */
+  /** Makes a whole number from 100000 to 999999, from a CSPRNG. */
   readonly randomCode: () => number;
-  /** Makes a random id for logs. */
+  /** Makes a random ID for logs. */
   readonly randomId: () => string;
   /** Whether this instance shares its codes with others, from {@link Room.connectCluster} on. Default: false. */
   readonly isClustered?: boolean;
 }
 
 /**
- * The relay without its sockets. Its methods receive what clients and other instances do, and the current time, and return
+ * The relay without its sockets. Its methods take an event of a client or of another instance, and the current time, and return
  * what to send to whom. The states of a client are listed in states.ts.
  *
  * @typeParam S the type of a socket
@@ -116,7 +116,7 @@ export class Room<S> {
   }
 
   /**
-   * A socket has opened. {@link disconnect} has to follow for every socket, also for one that is refused here.
+   * Call this when a socket has opened. {@link disconnect} has to follow for every socket, even for one that is refused here.
    *
    * @param address what limits count by, as `toLimitKey` gives it
    */
@@ -124,7 +124,7 @@ export class Room<S> {
     return this.#context.run(nowMs, () => this.#clients.connect(socket, address));
   }
 
-  /** A client has sent a frame, or one that could not be read. */
+  /** Call this when a client has sent a frame, or a frame that cannot be read. */
   receive(socket: S, frame: ClientFrame | FrameFault, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       const client = this.#clients.get(socket);
@@ -135,7 +135,7 @@ export class Room<S> {
     });
   }
 
-  /** A socket has closed, from either end. */
+  /** Call this when a socket has closed, from either end. */
   disconnect(socket: S, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       const client = this.#clients.get(socket);
@@ -146,7 +146,7 @@ export class Room<S> {
     });
   }
 
-  /** Ends everything past its deadline. Its cost depends on how much that is; call it a few times a second. */
+  /** Ends everything past its deadline. It only costs time for what is due; call it a few times a second. */
   sweep(nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       this.#clients.sweep();
@@ -180,12 +180,14 @@ export class Room<S> {
     });
   }
 
-  /** The other instances can be asked from now on. */
+  /** Call this when the other instances can be asked. */
   connectCluster(): void {
     this.#admission.connectCluster();
   }
 
-  /** The other instances are out of reach. Everything that needs them ends. Sessions with both clients here continue. */
+  /**
+   * Call this when the other instances are out of reach. Everything that needs them ends; sessions with both clients here continue.
+   */
   loseCluster(nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       this.#admission.loseCluster();
@@ -194,12 +196,12 @@ export class Room<S> {
     });
   }
 
-  /** The heartbeat of another instance has stopped. */
+  /** Call this when the heartbeat of another instance has stopped. */
   loseInstance(instance: string, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => this.#remoteSides.loseInstance(instance));
   }
 
-  // The cluster has answered a request, which was an effect of an earlier call.
+  // Call these when the cluster has answered a request, which was an effect of an earlier call.
 
   claimed(claim: Claim, answer: ClaimAnswer, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => this.#listenHandler.claimed(claim, answer));
@@ -217,7 +219,7 @@ export class Room<S> {
     return this.#context.run(nowMs, () => this.#mailboxes.waited(wait, answer));
   }
 
-  /** Another instance has sent a message. */
+  /** Call this when another instance has sent a message. */
   receiveFromInstance(envelope: Envelope, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       const { message } = envelope;

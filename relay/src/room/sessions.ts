@@ -17,7 +17,7 @@ export class Sessions<S> {
   readonly #waiting: Deadlines<Session<S>>;
   readonly #confirming: Deadlines<Session<S>>;
   readonly #paired: Deadlines<Session<S>>;
-  /** The places of sessions whose listener is here. Other sessions take the place of their joiner's socket only. */
+  /** The places of sessions whose listener is here. Other sessions only take the place of their joiner's socket. */
   readonly share: FairShare<Session<S>>;
 
   constructor(context: RoomContext<S>, codes: Codes<S>) {
@@ -80,7 +80,7 @@ export class Sessions<S> {
     return session;
   }
 
-  /** The session has a code, and a client has to join with it in time. */
+  /** Notes that the session has a code, with which a client has to join in time. */
   awaitJoiner(session: Session<S>, listener: Client<S>): void {
     listener.state = { name: 'listening', session };
     this.#waiting.add(session, this.#context.nowMs);
@@ -101,7 +101,7 @@ export class Sessions<S> {
     this.#confirming.add(session, this.#context.nowMs);
   }
 
-  /** Both sides are there. */
+  /** Notes that both sides are there. */
   pair(session: Session<S>): void {
     const { id, state, listener } = session;
     session.state = { name: 'paired' };
@@ -120,7 +120,7 @@ export class Sessions<S> {
     if (state.name === 'waiting' && state.wasTried) this.warnListener(session);
   }
 
-  /** Another client tried the code too late. The listener is warned, since the first one may have been a stranger. */
+  /** Warns the listener that another client has tried the code too late, since the first one may have been a stranger. */
   warnListener(session: Session<S> | undefined): void {
     if (session?.listener === undefined) return;
     if (session.state.name === 'waiting') session.state = { name: 'waiting', wasTried: true };
@@ -141,7 +141,7 @@ export class Sessions<S> {
     this.#context.close(other);
   }
 
-  /** The remote side is gone or out of reach. @param code the error for a client that was not paired yet */
+  /** Handles that the remote side is gone or out of reach. @param code the error for a client that was not paired yet */
   loseRemote(session: Session<S>, code: RelayErrorCode) {
     session.remote = undefined;
     if (session.state.name !== 'paired') return this.#refuse(session, code);
@@ -152,7 +152,7 @@ export class Sessions<S> {
     }
   }
 
-  /** Ends what needs the cluster. Sessions with both clients here go on. */
+  /** Ends the sessions that need the cluster. Sessions with both clients here continue. */
   loseCluster(): void {
     for (const session of this.all()) {
       if (session.remote !== undefined) this.loseRemote(session, 'unavailable');
@@ -160,7 +160,7 @@ export class Sessions<S> {
     }
   }
 
-  /** Ends the session for both sides at once, because its time or that of this instance is over. */
+  /** Ends the session for both sides, because the time of the session or of this instance is over. */
   expire(session: Session<S>, code: 'session_expired' | 'draining'): void {
     const type = code === 'session_expired' ? 'expired' : 'gone';
     this.tellRemote(session, { type, session: session.id });

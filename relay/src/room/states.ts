@@ -79,7 +79,7 @@ export type SessionState =
 
 export interface Session<S> {
   readonly id: string;
-  /** The code that leads to it. Undefined until one is found, and where the listener is remote. */
+  /** The code that leads to it. Undefined until a code is found, and if the listener is remote. */
   code: string | undefined;
   listener: Client<S> | undefined;
   joiner: Client<S> | undefined;
@@ -87,7 +87,7 @@ export interface Session<S> {
   state: SessionState;
 }
 
-/** A mailbox is awaited by a client, or holds a message, or has had its one message. */
+/** A client waits at the mailbox, or the mailbox holds a message, or it has had its only message. */
 export type MailboxState<S> =
   | { readonly name: 'awaited'; readonly client: Client<S> }
   | { readonly name: 'full'; readonly body: string }
@@ -104,7 +104,7 @@ export function clientsOf<S>({ listener, joiner }: Session<S>): Client<S>[] {
   return [listener, joiner].filter((client) => client !== undefined);
 }
 
-/** The other client of a session; undefined where it is remote or there is none. */
+/** The other client of a session; undefined if it is remote, or there is none. */
 export function otherClientOf<S>({ listener, joiner }: Session<S>, client: Client<S>): Client<S> | undefined {
   return listener === client ? joiner : listener;
 }

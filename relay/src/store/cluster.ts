@@ -6,11 +6,11 @@ import type { InstanceMessage } from '../wire/instance-message';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
 import { RedisLink, type RedisLinkOptions, reasonOf } from './redis-link';
 
-/** How long a start waits for Redis before it continues without. */
+/** How long a start waits for Redis before it continues without Redis. */
 const START_MS = 5_000;
 const RETRY_MS = 250;
 
-/** Messages that need an instance to receive them. If there is none, the session is over. */
+/** Messages that need an instance to receive them. If no instance receives one, the session is over. */
 const NEEDS_RECEIVER: ReadonlySet<InstanceMessage['type']> = new Set(['join', 'joined', 'msg']);
 
 export interface ClusterOptions<S> {
@@ -18,12 +18,14 @@ export interface ClusterOptions<S> {
   readonly room: Room<S>;
   readonly limits: Limits;
   readonly now: () => number;
-  /** Carries out what the room returns. */
+  /** Carries out the effects that the room returns. */
   readonly perform: (effects: readonly Effect<S>[]) => void;
   readonly log: (outcome: 'connected' | 'away', reason?: string) => void;
 }
 
-/** Connects a room to the other instances: carries out its requests, sends its messages, and hands it theirs. */
+/**
+ * Connects a room to the other instances: carries out its requests, sends its messages, and passes it the messages of the others.
+ */
 export class Cluster<S> {
   readonly #options: ClusterOptions<S>;
   #link: RedisLink | undefined;
@@ -39,9 +41,9 @@ export class Cluster<S> {
   }
 
   /**
-   * Resolves when Redis is connected, after a few seconds without it, or when the cluster is closed meanwhile.
+   * Resolves when Redis is connected, after a few seconds without it, or when the cluster is closed.
    *
-   * @throws Error where ioredis is not installed
+   * @throws Error if ioredis is not installed
    */
   async start(): Promise<void> {
     this.#closed = new AbortController();
@@ -153,7 +155,7 @@ export class Cluster<S> {
   }
 }
 
-/** The answer of Redis, or `unavailable` if there is no link or it failed. */
+/** The answer of Redis, or `unavailable` if there is no link, or it has failed. */
 async function orUnavailable<T>(answer: Promise<T> | undefined): Promise<T | 'unavailable'> {
   if (answer === undefined) return 'unavailable';
   return answer.catch(() => 'unavailable' as const);

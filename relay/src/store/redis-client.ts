@@ -3,7 +3,7 @@ export interface RedisClient {
   duplicate(override?: object): unknown;
 }
 
-/** What the relay does with a connection. */
+/** The methods of a connection that the relay uses. */
 export interface RedisConnection {
   connect(): Promise<unknown>;
   disconnect(): void;
@@ -19,8 +19,8 @@ export interface RedisConnection {
 export type Connect = () => RedisConnection;
 
 /**
- * A connection ends with its first failure, and the relay makes a new one. So no command is sent twice, and none waits
- * for Redis to come back.
+ * A connection ends with its first failure, and the relay makes a new one. So no command is sent twice, and no command waits until
+ * Redis comes back.
  */
 const SETTINGS = {
   lazyConnect: true,
@@ -56,7 +56,7 @@ export function checkRedis(redis: unknown): asserts redis is string | RedisClien
   }
 }
 
-/** @throws Error with the command to type, where ioredis is needed and not installed */
+/** @throws Error with the command to type, if ioredis is needed and not installed */
 export async function loadConnect(redis: string | RedisClient): Promise<Connect> {
   if (typeof redis !== 'string') return () => redis.duplicate(SETTINGS) as RedisConnection;
   const { Redis } = await import('ioredis').catch((error: { code?: string }) => {

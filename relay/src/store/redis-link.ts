@@ -32,13 +32,13 @@ export interface RedisLinkOptions {
 }
 
 /**
- * A pair of connections to Redis, one for commands and one that listens. It ends with the first failure or timeout. The
- * next link has a new instance id, so that nobody takes what was under way for something new.
+ * A pair of connections to Redis, one for commands and one that listens. It ends with the first failure or timeout. The next link
+ * has a new instance ID, so that nobody mistakes old messages for new ones.
  */
 export class RedisLink {
   readonly instance = randomUUID();
   readonly requests: RedisRequests;
-  /** Resolves when the link has ended, with the reason as the system or Redis calls it. */
+  /** Resolves when the link has ended, with the name that the system or Redis gives the reason. */
   readonly lost: Promise<string>;
   readonly #options: RedisLinkOptions;
   readonly #commands: RedisConnection;
@@ -84,7 +84,7 @@ export class RedisLink {
   /**
    * Resolves when the codes of this instance are in Redis, and requests may be made.
    *
-   * @throws Error where that fails; {@link reasonOf} gives the reason
+   * @throws Error if that fails; {@link reasonOf} returns the reason
    */
   static async open(options: RedisLinkOptions): Promise<RedisLink> {
     const link = new RedisLink(options);
@@ -137,7 +137,7 @@ export class RedisLink {
     if (this.isOver) throw new Error('closed');
   }
 
-  /** Keeps other instances from issuing the codes of this one, even if Redis forgot them. */
+  /** Keeps other instances from issuing the codes of this one, even if Redis has forgotten them. */
   async #writeRestingCodes(): Promise<void> {
     let batch: Promise<unknown>[] = [];
     for (const { code, restMs, isBurnt, session } of this.#options.restingCodes()) {
@@ -170,7 +170,7 @@ export class RedisLink {
     const answer = (await this.#run(HEARTBEAT, watched, [String(ALIVE_MS)])) as (string | null)[];
     const [epoch, ...heartbeats] = answer;
     if (epoch !== this.#epoch) throw new Error('forgotten');
-    // An instance is lost if it is missing twice: after a whole machine paused, the others need time for their heartbeat.
+    // An instance is lost if it is missing twice: if a whole machine was paused, the others need time for their heartbeat.
     const missing = others.filter((_, i) => heartbeats[i] !== '1');
     const lost = missing.filter((instance) => this.#missing.has(instance));
     this.#missing = new Set(missing);

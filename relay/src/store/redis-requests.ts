@@ -23,13 +23,13 @@ export type RunScript = (
 ) => Promise<unknown>;
 
 export interface RedisRequestsOptions {
-  /** The id of this instance. */
+  /** The ID of this instance. */
   readonly instance: string;
   readonly limits: Limits;
   readonly run: RunScript;
 }
 
-/** Carries out the requests of a room in Redis. Each method rejects where Redis does not answer. */
+/** Carries out the requests of a room in Redis. Each method rejects if Redis does not answer. */
 export class RedisRequests {
   readonly #instance: string;
   readonly #limits: Limits;
@@ -41,7 +41,7 @@ export class RedisRequests {
     this.#run = run;
   }
 
-  /** @returns `forgotten`: Redis has another epoch, so it has lost all codes since this one */
+  /** @returns `forgotten`: Redis has another epoch, so it has lost all codes of this one */
   async claim({ code, session }: Claim, epoch: string): Promise<ClaimAnswer | 'forgotten'> {
     const { codeMs, codeRestMs } = this.#limits;
     const value = `open ${this.#instance} ${session}`;

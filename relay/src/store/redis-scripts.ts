@@ -3,10 +3,11 @@
  *
  * | key | value | kept |
  * | --- | --- | --- |
- * | `amesh:relay:code:<code>` | `open <instance> <session>`, `used <instance> <session>`, `used` or `over` | until the code may be given out again |
+ * | `amesh:relay:code:<code>` | `open <instance> <session>`, `used <instance> <session>`, `used` or `over` | until the code may be
+ * issued again |
  * | `amesh:relay:box:<box>` | `wait <instance> <session>`, `full <message as JSON>` or `done` | sessionMs |
  * | `amesh:relay:instance:<instance>` | `1`, the heartbeat of the instance | a few seconds |
- * | `amesh:relay:epoch` | a random id, which Redis loses only with all other keys | for good |
+ * | `amesh:relay:epoch` | a random ID, which Redis loses only with all other keys | for good |
  * | `amesh:relay:settling` | `1` | a moment after a new epoch |
  *
  * Messages to an instance go to the channel `amesh:relay:to:<instance>`.
@@ -37,7 +38,7 @@ export const HEARTBEAT = `
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
 return redis.call('MGET', KEYS[1], unpack(KEYS, 3))`;
 
-/** KEYS code, epoch; ARGV epoch, value, ms. An instance with an older epoch has not written yet which codes it gave out. */
+/** KEYS code, epoch; ARGV epoch, value, ms. An instance with an older epoch has not yet written which codes it issued. */
 export const CLAIM = `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'forgotten' end
 return redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) and 'claimed' or 'taken'`;
@@ -53,7 +54,7 @@ return value`;
 export const REST = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], 'over', 'PX', ARGV[2]) end`;
 
-/** KEYS box; ARGV the value to store, ms, the channel prefix, the message before and after the id of the session. */
+/** KEYS box; ARGV the value to store, ms, the channel prefix, the message before and after the ID of the session. */
 export const POST = `
 local value = redis.call('GET', KEYS[1])
 if value then

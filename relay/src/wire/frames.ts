@@ -1,6 +1,6 @@
 import { hasExactly, readTypedObject } from './typed-object';
 
-/** Why the relay refuses or ends something. */
+/** Why the relay refuses a frame, or ends a session or mailbox. */
 export type RelayErrorCode =
   | 'bad_message'
   | 'unsupported_version'
@@ -13,7 +13,7 @@ export type RelayErrorCode =
   | 'draining'
   | 'unavailable';
 
-/** What a client sends, one JSON text frame each. */
+/** The frames of a client, as JSON text. */
 export type ClientFrame =
   | { readonly type: 'listen' }
   | { readonly type: 'join'; readonly code: string }
@@ -22,7 +22,7 @@ export type ClientFrame =
   | { readonly type: 'post'; readonly box: string; readonly body: string }
   | { readonly type: 'wait'; readonly box: string };
 
-/** What the relay sends, one JSON text frame each. `expiresIn` and `retryAfter` are whole seconds. */
+/** The frames of the relay, as JSON text. `expiresIn` and `retryAfter` are whole seconds. */
 export type RelayFrame =
   | { readonly type: 'listening'; readonly code: string; readonly expiresIn: number }
   | { readonly type: 'peer' }
@@ -51,7 +51,7 @@ const CODE = /^[1-9][0-9]{5}$/;
 const BOX = /^[A-Za-z0-9_-]{16,128}$/;
 
 /**
- * Reads a frame of a client, and refuses all that is not exactly one of {@link ClientFrame}.
+ * Reads a frame of a client, and refuses everything that is not exactly a {@link ClientFrame}.
  *
  * @param text one whole text frame
  * @param maxBodyBytes the most bytes of a body as UTF-8

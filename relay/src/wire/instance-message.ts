@@ -1,16 +1,16 @@
 import { hasExactly, readTypedObject } from './typed-object';
 
 /**
- * What one instance of a relay tells another. A session has the same id at both instances. In `mail`, `session` is the
- * id of the client that waits.
+ * A message of one instance of a relay to another one. A session has the same ID at both instances. In `mail`, `session` is the ID
+ * of the client that waits.
  *
  * | message | meaning |
  * | --- | --- |
  * | `join` | a client here has burnt the code of your listener |
  * | `joined` | the listener was still waiting; the session is paired |
  * | `msg` | message number `number` from one side to the other |
- * | `gone` | our side has gone, or we do not know this session |
- * | `expired` | the session has had its time |
+ * | `gone` | our side has left, or we do not know this session |
+ * | `expired` | the time of the session is over |
  * | `tried` | a client came too late for the code of your listener |
  * | `mail` | the message for a mailbox at which your client waits |
  */
@@ -38,7 +38,7 @@ const MEMBERS: Readonly<Record<InstanceMessage['type'], readonly string[]>> = {
 
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Whether a value is an id of an instance or a session. */
+/** Whether a value is an ID of an instance or a session. */
 export function isId(value: unknown): value is string {
   return typeof value === 'string' && ID.test(value);
 }
