@@ -18,7 +18,7 @@ export class Mailboxes<S> {
   readonly #admission: Admission<S>;
   /** In a cluster, only Redis knows the state of a name, and a mailbox here is one client's use of that name. */
   readonly #isClustered: boolean;
-  /** By name; in a cluster by id. */
+  /** By name; in a cluster by ID. */
   readonly #mailboxes = new Map<string, Mailbox<S>>();
   readonly #deadlines: Deadlines<Mailbox<S>>;
   /** The clients whose message the cluster has not taken yet, by the ID of the mailbox. */

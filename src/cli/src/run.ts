@@ -55,10 +55,10 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     if (command.run === undefined) {
       throw new UsageError('Which command?', { hint: `See: ${path} --help` });
     }
-    const { enterFolder } = await import('./machine/enter-folder'); // no help, and no version, needs the SDK
+    const { enterFolder } = await import('./machine/enter-folder'); // loaded only now, since help and version do not need the SDK
     const notes = await enterFolder(path);
     if (!options.quiet) printNotes(notes, options);
-    // It was found already: citty would take its first word for the name of another one.
+    // The command was found already: otherwise citty would take its first argument for the name of another command.
     const { subCommands: _, ...alone } = command;
     const { result } = await runCommand(alone, { rawArgs, data: options });
     await printAll(result as Result, options);

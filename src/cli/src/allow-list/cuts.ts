@@ -2,13 +2,13 @@ import type { DeviceEntry, EndedDelegation } from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 
-/** Which working keys and delegations of a device do not count; empty if all do. */
+/** Which working keys and delegations of a device were cut off; empty if none were. */
 export function cutText({ keysSince }: Pick<DeviceEntry, 'keysSince'>): string {
   if (keysSince === undefined) return '';
   return `working keys and delegations that begin before ${momentText(keysSince)} are refused`;
 }
 
-/** Tells where revoked delegations are listed. */
+/** Says where revoked delegations are listed. */
 export function endedNotes(ended: readonly EndedDelegation[]): string[] {
   if (ended.length === 0) return [];
   const count = ended.length === 1 ? 'One delegation is' : `${ended.length} delegations are`;

@@ -13,15 +13,15 @@ import type { SeenDevice } from './filters';
 const MAX_NAMED = 3;
 
 /**
- * The devices of a list in the order in which they were added, as far as it can be read, and the parts that cannot. A list
- * has them in the order of their IDs.
+ * The devices in the readable part of a list, and the parts that cannot be read. The devices are in the order in which they were
+ * added; a list has them in the order of their IDs.
  */
 export function readDevices(list: PagedList): { devices: DeviceEntry[]; missing: readonly MissingPart[] } {
   const { devices, missing } = readableDevices(list);
   return { devices: inOrder(devices), missing };
 }
 
-/** Devices with what is known of their use. */
+/** Devices, with the times of their calls. */
 export async function withSeen(
   devices: readonly DeviceEntry[],
   list: PagedList,
@@ -37,7 +37,7 @@ export async function withSeen(
 }
 
 /**
- * When a device was last seen, by whichever of its keys.
+ * When a device was last seen with any of its keys.
  *
  * @param seen Unix seconds by the ID of a key
  */
@@ -45,7 +45,7 @@ export function lastSeenOf(
   { deviceId, was = [], pending }: DeviceEntry,
   seen: ReadonlyMap<string, number>,
 ): number | undefined {
-  if (pending) return undefined; // it may not call yet: that was the key that it wants to replace
+  if (pending) return undefined; // this key may not call yet: the key that it will replace has called
   const times = [...was, deviceId].flatMap((id) => seen.get(id) ?? []);
   return times.length === 0 ? undefined : Math.max(...times);
 }
@@ -54,7 +54,7 @@ export function lastSeenOf(
 type Omitted = 'shown' | 'counted' | 'revoked';
 
 /**
- * The error of a command that could do only a part of its work; undefined if it could do all.
+ * The error of a command that could only do a part of its work; undefined if it could do everything.
  */
 export function missingError(missing: readonly MissingPart[], omitted: Omitted = 'shown') {
   const [first] = missing;
@@ -80,18 +80,18 @@ export function assertWhole(list: PagedList, otherwise = ''): void {
   if (error !== undefined) throw new CommandError(error.code, error.message, `${error.hint}${otherwise}`);
 }
 
-/** The same as notes, line by line. */
+/** The same error as notes, line by line. */
 export function missingNotes(missing: readonly MissingPart[], omitted?: Omitted): string[] {
   const error = missingError(missing, omitted);
   return error === undefined ? [] : [`✗ ${error.message}`, `  ${error.hint}`];
 }
 
-/** How many devices have a role, as far as the list can be read. */
+/** How many devices in the readable part of a list have a role. */
 export function countRole(list: PagedList, role: 'controller' | 'target'): number {
   return readableDevices(list).devices.filter(({ roles }) => roles.includes(role)).length;
 }
 
-/** How many devices a list has, as far as it can be read. */
+/** How many devices the readable part of a list has. */
 export function countDevices(list: PagedList): number {
   return readableDevices(list).devices.length;
 }

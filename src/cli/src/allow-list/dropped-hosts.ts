@@ -7,7 +7,7 @@ import { countRole } from './devices';
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {
   if (before.length === 0 && after.length === 0) return [];
   if (before.length > 0) {
-    // With an empty list, loopback names still work, with the server's port.
+    // Without hosts, loopback names still work, with the server's port.
     const gone = before.filter((host) => !after.includes(host) && !(after.length === 0 && isLoopback(host)));
     return gone.length === 0 ? [] : noLonger(gone.join(', '), [...new Set([...after, ...before])]);
   }
@@ -17,7 +17,7 @@ export function droppedHosts(before: readonly string[], after: readonly string[]
   return noLonger('localhost and other loopback names', [...after, `localhost:${port}`]);
 }
 
-/** What a change of the hosts takes away, and the command that keeps it. */
+/** The effect of a change of the hosts, and the command that avoids it. */
 export interface LostLocalhost {
   readonly message: string;
   readonly keep: string;
@@ -37,7 +37,7 @@ export async function losesLocalhost(
   const list = await trust.read();
   const callers = countRole(list, 'controller');
   if (callers === 0 && list.isWhole) return null;
-  const count = list.isWhole ? `${callers} ` : ''; // how many is not known without all pages
+  const count = list.isWhole ? `${callers} ` : ''; // without all pages, the number is not known
   const who =
     count === '1 ' ? 'the machine that may call this one' : `the ${count}machines that may call this one`;
   return {

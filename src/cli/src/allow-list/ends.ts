@@ -5,7 +5,7 @@ import { here } from '../words/here';
 /** How many ends are named. */
 const MAX_NAMED = 5;
 
-/** The ends that are due for a warning, or have passed and can be moved, the first first. */
+/** The ends for which a warning is due, and past ends that can be moved; the earliest first. */
 export function dueEnds(devices: readonly DeviceEntry[], head: ListHead, nowSeconds: number): Ending[] {
   return devices
     .flatMap((device) => endingOf(device, head) ?? [])

@@ -60,8 +60,8 @@ export function toFilter(
 }
 
 /**
- * When the trust in a device or its lease ends, whichever comes first; undefined if neither ends. Use moves the end of a
- * lease, so its last end counts, unless it is over.
+ * When the trust in a device or its lease ends, whichever comes first; undefined if neither ends. Calls extend a lease, so its
+ * latest possible end counts, unless the lease has ended.
  */
 export function endOf({ expiresAt, lease }: DeviceEntry): number | undefined {
   const isOver = lease !== undefined && lease.expiresAt * 1000 < Date.now();

@@ -2,8 +2,8 @@ import type { Grant, IssuedToken, ListHead } from '@authmesh/sdk/admin/list';
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 
 /**
- * Finds a token of this machine by ID or name, as a user typed it. An ID wins over a name. If several have the name, the
- * one that can still be used wins.
+ * Finds a token of this machine by ID or name, as a user typed it. An ID has priority over a name. If several have the name, the
+ * one that can still be used has priority.
  *
  * @throws AmeshError `unknown_token`, `ambiguous_name`
  */

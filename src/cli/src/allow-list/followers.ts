@@ -15,23 +15,23 @@ import { printable } from '../words/printable';
 /** How many targets a summary names. */
 const MAX_NAMES = 12;
 
-/** How long a target takes a statement, in seconds: 30 days. */
+/** How long a target accepts a statement, in seconds: 30 days. */
 const LIFE_SECONDS = 2_592_000;
 
 /** A target, and what it knows about the next key of this machine. */
 export interface Follower {
   readonly deviceId: string;
-  /** Null if it is no target of this machine any more. */
+  /** Null if it is no longer a target of this machine. */
   readonly friendlyName: string | null;
   readonly hosts: readonly string[];
   readonly state: ToldState;
   /** Whether the target has signed that. */
   readonly isProven: boolean;
-  /** Since when that is so, in Unix seconds. */
+  /** Since when it knows that, in Unix seconds. */
   readonly since: number;
   /** Whether the statement for it is too old. */
   readonly isExpired: boolean;
-  /** Whether it needs the former key no longer; or, if the rotation was withdrawn, whether it knows that. */
+  /** Whether it no longer needs the former key; or, if the rotation was withdrawn, whether it knows that. */
   readonly hasFollowed: boolean;
 }
 
@@ -42,15 +42,15 @@ export interface Followers {
   /** Unix seconds. */
   readonly startedAt: number;
   readonly isWithdrawn: boolean;
-  /** Whether the next key is that of this machine. If not, and the rotation was not withdrawn, `amesh rotate` continues. */
+  /** Whether this machine uses the next key. If not, and the rotation was not withdrawn, `amesh rotate` continues. */
   readonly isUsed: boolean;
   readonly targets: readonly Follower[];
 }
 
-/** @returns null if no key is being replaced. @throws AmeshError `rotation_unreadable` */
+/** Returns null if no key is being replaced. @throws AmeshError `rotation_unreadable` */
 export async function readFollowers(store: FileStore, list: PagedList): Promise<Followers | null> {
   const [rotation, identity] = [await readRotationFile(store), await readIdentity(store)];
-  // Another identity may have left it behind, or somebody has copied it here.
+  // Another identity may have left the file behind, or somebody may have copied it here.
   const ids = [rotation?.former.deviceId, rotation?.next.deviceId];
   if (rotation === null || identity === null || !ids.includes(identity.deviceId)) return null;
   return followersOf(rotation, list, identity.deviceId);
@@ -96,7 +96,7 @@ export function followerRows({ targets }: Followers): string[][] {
   ]);
 }
 
-/** How many targets need the former key no longer. */
+/** Says how many targets no longer need the former key. */
 export function followedText({ targets, isWithdrawn }: Followers): string {
   const done = targets.filter(({ hasFollowed }) => hasFollowed).length;
   const what = isWithdrawn ? `${targets.length === 1 ? 'knows' : 'know'} that it was withdrawn` : 'followed';

@@ -5,7 +5,7 @@ import { readDevices } from './devices';
 
 const MAX_SHOWN = 3;
 
-/** Says that devices in the list, at least one, already have the name of a new one. */
+/** Says that at least one device in the list already has the name of a new one. */
 export function namesakesText(namesakes: readonly DeviceEntry[]): string {
   const [first] = namesakes as [DeviceEntry];
   const name = JSON.stringify(first.friendlyName);
@@ -27,13 +27,13 @@ export function namesakesNotes(
   ];
 }
 
-/** How to name a device on a command line, once it was found by `given`: by its name only if that name was given. */
+/** How to name a device on a command line after it was found by `given`: by its name only if `given` is that name. */
 export function nameAsGiven(device: DeviceEntry, given: string): string {
   const isNamed = given.toLowerCase() === device.friendlyName.toLowerCase(); // no name looks like an ID
   return isNamed ? nameForCommand(device) : device.deviceId;
 }
 
-/** How to name a device of a list on a command line: by its name if no other device there can be meant. */
+/** How to name a device of a list on a command line: by its name if no other device there has it. */
 export function nameIn(list: PagedList, device: DeviceEntry): string {
   const { devices, missing } = readDevices(list);
   return missing.length > 0 ? device.deviceId : nameAmong(devices, device);
@@ -45,7 +45,7 @@ export function nameAmong(devices: readonly DeviceEntry[], device: DeviceEntry):
   const isOther = ({ deviceId, friendlyName, pending, retiresAt, roles }: DeviceEntry) =>
     deviceId !== device.deviceId &&
     friendlyName.toLowerCase() === name &&
-    // Neither what was replaced nor what waits to replace another has a name of its own.
+    // A device that was replaced, or that waits to replace another one, has no name of its own.
     !pending &&
     (retiresAt === undefined || roles.length > 0);
   return devices.some(isOther) ? device.deviceId : nameForCommand(device);

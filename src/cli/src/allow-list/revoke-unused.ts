@@ -66,7 +66,7 @@ export async function revokeUnused(unused: string, yes: boolean | undefined): Pr
   };
 }
 
-/** Without a record nobody knows whether a device called, so it does not count as unused. */
+/** Names the devices without a record: nobody knows whether they have called, so they do not count as unused. */
 function unknownNotes(all: readonly SeenDevice[]): string[] {
   const { length } = all.filter(
     ({ roles, unusedSince }) => roles.includes('controller') && unusedSince === null,

@@ -16,9 +16,9 @@ import { nameAmong } from './namesakes';
 const MAX_NAMED = 5;
 
 /**
- * The next key of a device that waits.
+ * Finds a next key that waits.
  *
- * @param idOrName of the device, any ID of it, or the ID of the next key
+ * @param idOrName the name of the device, any of its IDs, or the ID of the next key
  * @throws AmeshError `no_rotation`, and as {@link lookUp}
  */
 export async function findRotation(trust: Device['trust'], idOrName: string): Promise<PendingRotation> {
@@ -31,7 +31,7 @@ export async function findRotation(trust: Device['trust'], idOrName: string): Pr
   );
 }
 
-/** What an entry has to do with another one, as a role; null if it is a device of its own. */
+/** The relation of an entry to another one, shown as its role; null if it is a device of its own. */
 export function rotationText({ pending, was = [], next, retiresAt }: DeviceEntry): string | null {
   if (pending) return `waits to replace ${was.at(-1)}`;
   if (retiresAt === undefined) return null;
@@ -39,7 +39,7 @@ export function rotationText({ pending, was = [], next, retiresAt }: DeviceEntry
   return `replaced by ${next}, ${verb} ${momentText(retiresAt)}`;
 }
 
-/** The devices whose next keys wait, with these. */
+/** The devices whose next keys wait, with those keys. */
 export function pendingRotations(devices: readonly DeviceEntry[]): PendingRotation[] {
   return devices.flatMap((next) => {
     const former = next.pending && devices.find(({ deviceId }) => deviceId === next.was?.at(-1));
@@ -116,7 +116,7 @@ export function pendingNotes(devices: readonly DeviceEntry[]): string[] {
   ];
 }
 
-/** A device whose key two parties have, for people. */
+/** A device whose key two parties have, in words for people. */
 export function conflictText({ deviceId, conflict, revokedAt }: Conflict): string {
   return `"${printable(conflict)}" (${deviceId}) was revoked ${momentText(revokedAt)}: its key has named two next keys, so two parties have it`;
 }

@@ -27,7 +27,7 @@ export function scopesOf(given: Given): readonly string[] {
  * Scopes as typed, one a word or several separated by commas.
  *
  * @param where their origin, for the message
- * @returns sorted, none twice, none that another one covers
+ * @returns sorted, without duplicates and without scopes that another one covers
  * @throws UsageError; AmeshError `too_many_scopes`
  */
 export function readScopes(words: readonly string[], where: string): readonly string[] {

@@ -63,7 +63,9 @@ export function valuesOf({ rawArgs, cmd }: Given, name: string): readonly string
   );
 }
 
-/** Arguments by all flags of a command: what follows a letter is a value for some, and more letters for others. */
+/**
+ * Splits arguments with the flags of a command: the text after a letter is a value for some letters, and more letters for others.
+ */
 function tokensOf(rawArgs: readonly string[], flags: ReadonlyMap<string, Flag>) {
   const options = [...flags].map(([name, { type, alias }]) => [
     name,
@@ -82,12 +84,12 @@ function tokensOf(rawArgs: readonly string[], flags: ReadonlyMap<string, Flag>) 
   return tokens;
 }
 
-/** Whether a flag of every command is given: by its name or by its letter, which a command may give to another flag. */
+/** Whether a flag of every command is given: by its name, or by its letter, which a command may use for another flag. */
 export function asksFor(flags: readonly string[], name: 'help' | 'version', args: ArgsDef = {}): boolean {
   const letter = name === 'help' ? 'h' : 'v';
   const others = [...flagsOf(args)].filter(([other]) => other !== name);
   if (others.some(([, { alias }]) => alias === letter)) return flags.includes(`--${name}`);
-  // What follows such a letter is a value: `-Xhead`, `-iXhead`.
+  // The text after such a letter is its value: `-Xhead`, `-iXhead`.
   const takesValue = (short: string) =>
     others.some(([, { type, alias }]) => type !== 'boolean' && alias === short);
   const isAmong = ([...letters]: string) => {
@@ -118,7 +120,7 @@ interface Flag {
 function flagsOf(args: ArgsDef): Map<string, Flag> {
   const flags = new Map<string, Flag>();
   for (const [name, arg] of Object.entries(args)) {
-    // citty knows a flag that defaults to true by its negation.
+    // citty has the negated name of a flag that is true by default.
     if (arg.type !== 'positional') flags.set(arg.default === true ? `no-${name}` : name, arg);
   }
   return flags;

@@ -37,7 +37,7 @@ export const SHARED_ARGS = {
   version: { type: 'boolean', alias: 'v', description: 'Print the version' },
 } as const satisfies ArgsDef;
 
-/** The flag of what tells callers about this machine as a target. */
+/** The flag of commands that tell callers about this machine as a target. */
 export const PROOFS_ARG = {
   proofs: {
     type: 'boolean',

@@ -10,10 +10,10 @@ export function usageLine(path: string, command: Command): string {
   return [path, ...Object.entries(ownArgs(command)).map(usageOf)].join(' ');
 }
 
-/** Longer ones hide the sentence above them. */
+/** A longer usage line would hide the sentence above it. */
 const LONGEST_HINT = 110;
 
-/** The usage line for a message: of a command with many flags, only what it cannot do without, and where the rest stands. */
+/** The usage line for a message: for a command with many flags, only the required arguments, and where to find the rest. */
 export function usageHint(path: string, command: Command): string {
   const line = usageLine(path, command);
   if (line.length <= LONGEST_HINT) return line;

@@ -65,7 +65,7 @@ export const can = defineCommand({
   },
 });
 
-/** A device that is not in the list may not call, and that is an answer. */
+/** A device that is not in the list may not call. That is a result, and not an error. */
 function find(list: Awaited<ReturnType<Device['trust']['read']>>, idOrName: string): DeviceEntry | WhyNot {
   try {
     return findDevice(list, idOrName);

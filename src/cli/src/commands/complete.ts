@@ -38,7 +38,7 @@ export async function completionsOf(root: Command, words: readonly string[]): Pr
   return printed(root, ['--', ...words]);
 }
 
-/** The library prints to the console. Here only run.ts prints, so this captures the lines. Nothing else runs meanwhile. */
+/** The library prints to the console. Here only run.ts prints, so this captures the lines. Nothing else runs at that time. */
 async function printed(root: Command, rawArgs: string[]): Promise<string[]> {
   const { default: tab } = await import('@bomb.sh/tab/citty');
   const own: Command = { ...root, subCommands: { ...(root.subCommands as object) } };

@@ -104,7 +104,7 @@ interface Called extends Pick<HeardAnswer, 'response'> {
   readonly refusal: ClientRefusal | undefined;
 }
 
-/** Sends a request, and once more where that helps, as `amesh.fetch` does. */
+/** Sends a request, and once more if that helps, as `amesh.fetch` does. */
 async function call(request: RequestToSign & { url: URL }, answers: Answers): Promise<Called> {
   let refusal: ClientRefusal | undefined;
   const amesh = createAmesh({
@@ -131,7 +131,7 @@ async function call(request: RequestToSign & { url: URL }, answers: Answers): Pr
   }
 }
 
-/** The body, piece by piece. If it is not what the target has proven, that ends it. */
+/** The body, piece by piece. It fails if it is not the body that the target has proven. */
 async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
   if (body === null) return;
   try {
@@ -141,7 +141,7 @@ async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** The file of -o cannot be written. */
+/** The error if the file of -o cannot be written. */
 function unwritten({ status }: Response, { message }: Error): CommandError {
   return new CommandError(
     'file_system_error',
@@ -151,7 +151,7 @@ function unwritten({ status }: Response, { message }: Error): CommandError {
   );
 }
 
-/** After a request was sent, nobody can say that nothing was changed. */
+/** Throws an error without the words that nothing was changed: the request was sent. */
 function asSent(error: unknown): never {
   if (!isAmeshError(error)) throw error;
   throw new CommandError(error.code, error.detail, error.fix, { isUnchanged: false });

@@ -90,14 +90,14 @@ export const delegate = defineCommand({
   },
 });
 
-/** For so long the instances of a target may take to move to another key, in seconds: 7 days. */
+/** How long the instances of a target may take to move to another key, in seconds: 7 days. */
 const MOVE_SECONDS = 604_800;
 /** How long the former key of a target counts in the list, in seconds: 30 days. */
 const OVERLAP_SECONDS = 2_592_000;
 
 /**
- * The key by which delegates know a target. While it moves to another key, that is the former one: it proves the answers of
- * instances that have not moved, and a statement of it those of the others.
+ * The key by which delegates know a target. While the target moves to another key, that is the former key: it proves the answers of
+ * instances that have not moved, and a statement that it has signed proves the answers of the others.
  */
 function keyOf({ deviceId, publicKey, keys }: DeviceEntry, nowSeconds: number): ProvingKey {
   const [former, present = { deviceId, publicKey }] = keys?.slice(-2) ?? [];

@@ -66,7 +66,7 @@ function outcome(device: DeviceEntry, word: string, removed: readonly string[]):
   return `✓ "${device.friendlyName}" (${device.deviceId}) may no longer do: ${scopesText(removed)}.   Undo: ${here(`amesh allow ${word} ${scopeWords(removed)}`)}`;
 }
 
-/** A scope with a typing error would otherwise look denied, while the device still has the one that was meant. */
+/** Otherwise a mistyped scope would look denied, while the device still has the intended one. */
 function notGranted(device: DeviceEntry, scopes: readonly string[], isChanged: boolean): string {
   const { friendlyName, deviceId } = device;
   const outcome = isChanged ? '' : ' No changes were made.';

@@ -135,7 +135,7 @@ async function examineFolder(dir: string): Promise<Own> {
   };
 }
 
-/** @param unproven the given server, if no check proved that it accepts this machine's requests */
+/** @param unproven the given server, if no check has proven that it accepts this machine's requests */
 function toResult(all: readonly Check[], unproven: URL | null): Result {
   const of = (state: Finding['state']) => all.filter(([, finding]) => finding.state === state);
   const [broken, doubtful] = [of('failed'), of('warning')];

@@ -11,12 +11,12 @@ interface NextArgs {
   readonly [other: string]: unknown;
 }
 
-/** What a next key does not need: it takes over a list with its hosts, and is kept elsewhere. */
+/** Flags that make no sense for a next key: it takes over a list with its hosts, and is stored elsewhere. */
 const NOT_WITH_NEXT = ['host', 'force', 'key', 'socket', 'public-key'];
 
 /**
- * Makes the key that can take over the list of this machine, should its own key be lost: an identity in a folder of its own,
- * next to that of this machine, from where a person takes it to a safe place.
+ * Makes the key that can take over the list of this machine if its own key is lost. It is an identity in a folder of its own, next
+ * to the folder of this machine. A person then takes it to a safe place.
  *
  * @throws UsageError; NoIdentityError if this machine has no identity; AmeshError like `createIdentity()`
  */
@@ -32,7 +32,7 @@ export async function initNext(args: NextArgs, env: Env): Promise<Result> {
       hint: 'Leave --backend out: the key is then in a file, which you take to a safe place.',
     });
   const nextDir = `${dir}-next`;
-  // Its own list stays empty, and in its folder: that of the first key is what it takes over.
+  // The list of the next key stays empty, in its folder. Later, it takes over the list of the first key.
   const next = await createIdentity(nextDir, env, { friendlyName: args.name, backend }, null);
   const { deviceId, friendlyName, publicKey, createdAt, key } = next;
   const owners = `${first.publicKey},${publicKey}`;

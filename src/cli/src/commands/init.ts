@@ -21,10 +21,10 @@ import { initNext } from './init-next';
 import { findBackends } from './keys';
 import { SUMMARIES } from './summaries';
 
-/** How long somebody waits for what they did not choose. */
+/** How long a user has to wait for backends that they did not choose. */
 const PATIENCE_MS = 2_000;
 
-/** What to say of the other places that could keep the key. */
+/** What to say about other places that could store the key. */
 const BETTER: Readonly<Record<string, string>> = {
   tpm2: 'This machine has a TPM',
   'ssh-agent': 'The SSH agent of this session has a key that amesh can use',
@@ -148,7 +148,7 @@ function tpmNotes(): string[] {
   ];
 }
 
-/** Of an identity that was there already, whose list is in the store now. */
+/** The notes for an identity that existed before, and whose list is now in the store. */
 function keptNotes(movedTo: string | null): string[] {
   return [
     '! The identity already existed and is unchanged, including its name and hosts.',
@@ -173,10 +173,10 @@ const OUTSIDE = [
   '  See docs/keys.md, "A key outside amesh".',
 ];
 
-/** One line for each other place that could keep the key. It is asked only where a user did not choose. */
+/** One line for each other place that could store the key. They are only tested if the user did not choose one. */
 async function betterBackends(context: KeyContext): Promise<string[]> {
   const unasked = { ...context, onWait: () => {}, signal: AbortSignal.timeout(PATIENCE_MS) };
-  const found = await findBackends(unasked).catch(() => []); // the identity is there, whatever a TPM says
+  const found = await findBackends(unasked).catch(() => []); // the identity exists, even if a TPM fails
   return found
     .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
     .map(({ id }) => `  ${BETTER[id]}: amesh init --name NAME --backend ${id} --force keeps the key in it.`);
@@ -222,7 +222,7 @@ function assertForAgent({
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
   const old = await readIdentity(new FileStore(movedTo)).catch(() => null);
-  // For a command on other machines, which may know this one under another name.
+  // For a command on other machines, which may know this one by another name.
   const id = old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a common reason for --force
   return [
     `! Copies of the old identity and its allow list are in ${movedTo}`,

@@ -45,7 +45,7 @@ export const invite = defineCommand({
     const options = data as OutputOptions;
     const code = toPairingCode(args.code + (args.gap ?? ''));
     const hosts = args.host === undefined ? undefined : toHosts(args.host, '--host');
-    const device = await openMachine(); // without an identity there is no point in asking
+    const device = await openMachine(); // opened first: without an identity, asking would be pointless
     if (!args.yes && !isAttended()) {
       throw new UsageError('This command asks what the other screen says, but there is no terminal.', {
         hint: 'Use --yes, and give the hosts of the other machine with --host.',
@@ -104,7 +104,7 @@ class AtController implements ControllerPerson {
     this.teller.wait(() => `waiting ${clockText((until - performance.now()) / 1000)}`);
   }
 
-  /** Shows everything, but asks nothing here: the person at the target decides. */
+  /** Shows everything, but asks nothing here: the person at the target decides alone. */
   withoutQuestion(): InviteOptions['person'] {
     return {
       showCode: this.showCode.bind(this),
@@ -124,7 +124,7 @@ class AtController implements ControllerPerson {
   }
 }
 
-/** The first hosts, as many as fit on a line: a target may report 32. */
+/** The first hosts, as many as fit on a line: a target may report 32 hosts. */
 function toShownHosts(hosts: readonly string[]): string {
   if (hosts.length === 0) return '';
   const more = hosts.length > MAX_SHOWN_HOSTS ? ` and ${hosts.length - MAX_SHOWN_HOSTS} more` : '';

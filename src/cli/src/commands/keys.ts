@@ -11,7 +11,7 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { machineDir } from '../machine/machine';
 import { SUMMARIES } from './summaries';
 
-/** An agent that does not even list its keys in this time is not one to choose. */
+/** An agent that does not even list its keys in this time should not be chosen. */
 const PATIENCE_MS = 10_000;
 
 /** A key backend, as it is on this machine. */
@@ -19,11 +19,11 @@ export interface FoundBackend {
   readonly id: string;
   readonly available: boolean;
   readonly hardware: boolean;
-  /** Whether it holds the key of this machine. */
+  /** Whether it stores the key of this machine. */
   readonly inUse: boolean;
-  /** Where it keeps a key, or why it cannot. */
+  /** Where it stores a key, or why it cannot. */
   readonly text: string;
-  /** Why it is better not chosen, although it is there. */
+  /** Why another backend is better, although this one works. */
   readonly warning?: string | undefined;
 }
 

@@ -240,7 +240,7 @@ function dayText(unixSeconds: number): string {
   return new Date(unixSeconds * 1000).toISOString().slice(0, 10);
 }
 
-/** Where the private key of this machine is stored. A list of public keys does not show where others keep theirs. */
+/** Where the private key of this machine is stored. The list does not show where other machines store their keys. */
 async function ownKey({ identity, store }: Device) {
   const { backend, ref } = identity.key;
   return { backend, text: await findBackend(backend).describe({ dir: store.dir, env: process.env }, ref) };

@@ -231,7 +231,7 @@ class AtTarget implements TargetPerson {
   }
 }
 
-/** Asked once: the answer is stored. */
+/** Asks only once, since the hosts are stored. */
 async function askForHosts(
   known: readonly string[],
   options: OutputOptions,

@@ -26,7 +26,7 @@ import { SUMMARIES } from './summaries';
 const TIMEOUTS = { least: 1, most: 600 };
 const GRACES = { least: 1, most: 86_400 };
 
-/** Flags that belong to one of the two directions. */
+/** Flags that belong to only one of the two directions. */
 const ONLY = {
   to: ['allow-other-machines', 'host', 'answers', 'allow-unproven-bodies'],
   protect: ['require', 'enroll', 'cert', 'key', 'trust-forwarded'],
@@ -264,7 +264,7 @@ async function inward(
     env,
     onRefusal: ({ code, status, detail }) => journal.refused({ status, code, message: detail }),
   });
-  if (!env.AMESH_OWNER_KEY && !env.AMESH_BOOTSTRAP_TOKEN) await amesh.identity(); // says now what is missing
+  if (!env.AMESH_OWNER_KEY && !env.AMESH_BOOTSTRAP_TOKEN) await amesh.identity(); // reports immediately what is missing
   try {
     return new Inward({
       amesh,

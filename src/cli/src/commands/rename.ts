@@ -67,7 +67,7 @@ export const rename = defineCommand({
   },
 });
 
-/** A name that looks like a flag comes after `--`. */
+/** Puts a name that looks like a flag after `--`. */
 function wordOf(name: string): string {
   return `${name.startsWith('-') ? '-- ' : ''}${shellWord(name)}`;
 }

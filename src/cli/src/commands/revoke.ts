@@ -81,7 +81,7 @@ export const revoke = defineCommand({
   },
 });
 
-/** In an emergency: a damaged page must not protect the devices on the other pages. */
+/** For emergencies: a damaged page must not protect the devices on the other pages. */
 async function revokeControllers(yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
   const read = async () => {
@@ -158,7 +158,7 @@ function alreadyGone(message: string): CommandError {
   return new CommandError('already_revoked', message, `See who is in the list: ${here('amesh list')}`);
 }
 
-/** Every machine has its own list, and this one cannot change the others. */
+/** Says what to do on other machines: each has its own list, which this machine cannot change. */
 function elsewhere({ roles, deviceId }: DeviceEntry, ownId: string): string[] {
   return [
     ...(roles.includes('controller')

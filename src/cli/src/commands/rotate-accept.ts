@@ -21,7 +21,7 @@ export const rotateAccept = defineCommand({
       args.yes,
     );
     const now = Math.floor(Date.now() / 1000);
-    // The key that was asked about: another one may wait by now.
+    // This checks the ID that was shown in the question: another key may wait by now.
     const { head, result: successor } = await trust.update(async (draft) => {
       const accepted = await acceptSuccessor(draft, next.deviceId, now);
       return { accepted, formerUntil: (await draft.device(former.deviceId))?.retiresAt ?? null };

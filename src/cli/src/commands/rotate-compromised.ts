@@ -4,7 +4,8 @@ import { printable } from '../words/printable';
 import { table } from '../words/table';
 
 /**
- * What to do if somebody else may have the key of this machine. Nothing goes over the wire: a thief of the key could say the same.
+ * What to do if somebody else may have the key of this machine. It sends nothing: somebody who has stolen the key could send the
+ * same.
  */
 export async function compromised(): Promise<Result> {
   const { identity, trust } = await openToRead();

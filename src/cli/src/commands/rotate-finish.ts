@@ -43,7 +43,7 @@ export const rotateFinish = defineCommand({
   },
 });
 
-/** What instances that read the list of this machine need from now on. */
+/** What the instances that read the list of this machine need from now on. */
 function instanceNotes(owner: string, list: string): string[] {
   const { AMESH_STORE_URL, AMESH_OWNER_KEY } = process.env;
   if (!AMESH_STORE_URL && !AMESH_OWNER_KEY) return [];

@@ -10,7 +10,7 @@ export const URLS_ARG = {
   valueHint: 'url...',
 } as const satisfies ArgsDef[string];
 
-/** @throws UsageError for anything but http URLs without a password */
+/** @throws UsageError for anything except http and https URLs without a password */
 export function toUrls(words: readonly unknown[]): URL[] {
   return words.map((word) => {
     const url = URL.canParse(String(word)) ? new URL(String(word)) : null;
@@ -25,7 +25,7 @@ export function toUrls(words: readonly unknown[]): URL[] {
 /**
  * What targets have answered, line by line.
  *
- * @param what they were told: `withdraw`, that the next key does not count, which they answer with `refused`
+ * @param what they were told; `withdraw`: the next key does not count, and targets answer that with `refused`
  */
 export function toldNotes(told: readonly Told[], what: 'rotate' | 'withdraw' = 'rotate'): string[] {
   return told.map(({ url, status, answer, isProven, problem }) => {

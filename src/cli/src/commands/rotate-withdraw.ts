@@ -30,7 +30,7 @@ export const rotateWithdraw = defineCommand({
     const device = await openMachine();
     if (args.next !== undefined) return withdrawOther(device, args.next, urls);
     await confirm('Go back to the former key, and remove the next one?', args.yes);
-    const list = await device.trust.read(); // before it belongs to the former key again
+    const list = await device.trust.read(); // read before the list belongs to the former key again
     const { rotation, identity, told, left } = await withdrawRotation(device, process.env, {
       urls,
       force: args.force,
@@ -55,7 +55,7 @@ export const rotateWithdraw = defineCommand({
   },
 });
 
-/** Tells targets that a next key does not count which somebody else has made, with the key of this machine. */
+/** Tells targets that a next key does not count, because somebody else has made it with the key of this machine. */
 async function withdrawOther(device: Device, nextId: string, urls: readonly URL[]): Promise<Result> {
   if (!/^am_[\w-]{16}$/.test(nextId))
     throw new UsageError('--next is an ID: am_ and 16 characters, as the log of the target says.');

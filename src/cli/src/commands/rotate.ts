@@ -99,7 +99,7 @@ export const rotate = defineCommand({
   },
 });
 
-/** Without a terminal nobody can be asked, and then the command stops before that step. */
+/** Without a terminal nobody can be asked, so the command stops before that step. */
 async function askForInstances(owners: string, yes: boolean | undefined): Promise<boolean> {
   if (!yes && !isAttended()) return false;
   await confirm(
@@ -170,7 +170,7 @@ function nextNotes(followers: Followers): string[] {
   ];
 }
 
-/** A URL of the first target that does not know the next key. Its path is not known: it is any that is protected there. */
+/** A URL of the first target that does not know the next key. Its path is only an example: any protected path works. */
 function urlOf(targets: Followers['targets']): string {
   const [host] = targets.flatMap(({ hasFollowed, hosts }) => (hasFollowed ? [] : hosts));
   return `${host === undefined ? 'https://HOST/' : likelyUrl(host)}PATH`;

@@ -29,7 +29,7 @@ import { SUMMARIES } from './summaries';
 /** As many names as fit on one screen with the rest. */
 const MAX_NAMES = 12;
 
-/** What ends within this time needs attention. */
+/** Anything that ends within this time needs attention. */
 const DUE_SECONDS = 14 * 86_400;
 
 export const status = defineCommand({

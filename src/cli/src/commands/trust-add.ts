@@ -66,7 +66,7 @@ export const trustAdd = defineCommand({
       });
     }
     const hosts = toHosts(args.host ?? '', '--host');
-    const { identity, trust } = await openMachine(); // without an identity, do not ask for a line
+    const { identity, trust } = await openMachine(); // opened first, so that nobody is asked for a line without an identity
     const peer = await fromTrustLine(await givenLine(args.line, role, args.host));
 
     const namesakes = await namesakesOf(trust, peer);

@@ -49,12 +49,12 @@ export const trustReset = defineCommand({
   },
 });
 
-/** What remains if the pages are lost for good. */
+/** What to do if the pages are lost for good. */
 function withoutBackup(): string {
   return ` Without a backup, start an empty list: ${here('amesh trust reset')}`;
 }
 
-/** What the reset would lose: before losing an intact list, people may decide otherwise. */
+/** What the reset would lose. If the list is intact, people may then decide against the reset. */
 function describe(found: PagedList | string): string {
   if (typeof found === 'string') return found;
   const missing = missingError(readDevices(found).missing);

@@ -11,7 +11,7 @@ import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 
-/** A list of two million devices has less. */
+/** A list of two million devices is shorter. */
 const MAX_BYTES = 1_073_741_824;
 
 export const trustTakeOver = defineCommand({
@@ -89,7 +89,7 @@ const WITHOUT_HAND_OVER = [
   '  there: amesh trust hand-over on its machine, and then this command again with --hand-over. If not, pair them again.',
 ];
 
-/** What the command does where this machine seals the list already. */
+/** What the command does if this machine already seals the list. */
 async function addTo(device: Device, before: ListHead, handOver: string | undefined): Promise<Result> {
   if (handOver === undefined) {
     return {
@@ -130,7 +130,7 @@ function nextSteps({ identity }: Device, { list, revision }: ListHead): string[]
   ];
 }
 
-/** @throws UsageError if it is no file, or more than a list can be */
+/** @throws UsageError if it is not a file, or longer than a list can be */
 async function readList(path: string): Promise<Uint8Array> {
   try {
     // It may be a pipe, which has no size of its own.

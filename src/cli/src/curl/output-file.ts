@@ -8,8 +8,8 @@ import { pipeline } from 'node:stream/promises';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Writes a body to a file that gets all of it or stays as it was. Anything else, such as a pipe or `/dev/stdout`, gets the bytes
- * as they come.
+ * Writes a body to a file. The file gets the whole body, or stays as it was. Anything else, such as a pipe or `/dev/stdout`, gets
+ * the bytes as they arrive.
  *
  * @throws what the body throws; an error with `syscall` if it cannot be written
  */
@@ -20,7 +20,8 @@ export async function writeWhole(path: string, body: AsyncIterable<Uint8Array>):
   if (found !== undefined) await access(at, constants.W_OK);
   const name = `.${basename(at).slice(0, 100)}.${randomBytes(6).toString('hex')}`;
   const beside = join(dirname(at), name);
-  // Another file must not take the place of one with more names, or of somebody else, nor can it where this user makes none.
+  // A new file must not replace a file with several names, or a file of another user; and it cannot, if this user may not create
+  // files there.
   const isOurs =
     found === undefined || (found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid));
   const isRenamed = isOurs && (found === undefined || (await mayMake(dirname(at))));
@@ -29,12 +30,16 @@ export async function writeWhole(path: string, body: AsyncIterable<Uint8Array>):
     const mode = isRenamed ? (found?.mode ?? 0o666) & 0o777 : 0o600;
     await pipeline(body, createWriteStream(waiting, { flags: 'wx', mode }));
     if (!isRenamed) return pipeline(createReadStream(waiting), createWriteStream(at));
-    if (found !== undefined) await chmod(waiting, found.mode & 0o777); // as it was, whatever the umask; what was fetched gets no setuid
+    // The file keeps its mode, whatever the umask. But a fetched body never becomes a setuid file.
+    if (found !== undefined) await chmod(waiting, found.mode & 0o777);
     await rename(waiting, at);
   });
 }
 
-/** The file to which a path leads, or where it will be; undefined if that is no file, or one that somebody has open by number. */
+/**
+ * The file to which a path leads, or where it will be; undefined if that is not a file, or is an open file descriptor such as
+ * `/dev/fd/3`.
+ */
 async function fileAt(path: string): Promise<{ at: string; found: Stats | undefined } | undefined> {
   let at = resolve(path);
   for (let links = 0; links < 40; links++) {
@@ -57,7 +62,7 @@ function mayMake(folder: string): Promise<boolean> {
   );
 }
 
-/** Runs `work`, and removes its file afterwards, also when a signal ends the process. */
+/** Runs `work`, and removes its file afterwards, even if a signal ends the process. */
 async function withoutLeftovers(file: string, work: () => Promise<void>): Promise<void> {
   const end = (signal: NodeJS.Signals) => {
     rmSync(file, { force: true });

@@ -4,7 +4,7 @@ import type { RequestToSign } from '@authmesh/sdk';
 import { UsageError } from '../errors/errors';
 import { unreadable } from '../errors/files';
 
-/** What was typed, with the values of flags that may be given several times. */
+/** The arguments as typed; a flag that may be given several times has a list of values. */
 export interface Typed {
   readonly url: string;
   readonly method: string | undefined;
@@ -12,7 +12,7 @@ export interface Typed {
   readonly data: readonly string[];
 }
 
-/** The request that was typed: with the defaults of curl. */
+/** Makes the request that was typed, with the defaults of curl. */
 export async function toRequest({
   url,
   method,

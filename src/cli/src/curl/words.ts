@@ -1,6 +1,6 @@
 import type { ClientRefusal } from '@authmesh/sdk/core';
 
-/** What a request was, as `-v` shows it. */
+/** A request as `-v` shows it. */
 export interface Sent {
   readonly method: string;
   readonly url: string;
@@ -28,7 +28,7 @@ export function headerLines({ headers }: Response): string[] {
   return [...headers].map(([name, value]) => `${name}: ${value}`);
 }
 
-/** What an answer means, for people: line by line, empty if there is nothing to say. */
+/** What a response means, in words for people, line by line; empty if there is nothing to say. */
 export function meaningOf(response: Response, refusal: ClientRefusal | undefined): string[] {
   const { status, headers } = response;
   if (refusal !== undefined) {

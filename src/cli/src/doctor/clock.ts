@@ -12,7 +12,7 @@ export const SET_CLOCK = 'sudo timedatectl set-ntp true';
 /** The clock of another machine. */
 export interface SeenClock {
   readonly host: string;
-  /** At least their time minus ours; 0 if the clocks may be equal. */
+  /** The least possible value of their time minus ours; 0 if the clocks may be equal. */
   readonly aheadSeconds: number;
   /** Whether the time came over plain http from another machine, so that somebody in between may have written it. */
   readonly isUnproven?: boolean;
@@ -37,7 +37,7 @@ export function clockIn(url: URL, response: Response, askedAtMs: number): SeenCl
   return difference === null ? null : { host: url.host, ...difference, isUnproven: !isPrivate };
 }
 
-/** The clock difference in a response, trustworthy or not; null if it shows no time. */
+/** The clock difference in a response, whether it can be trusted or not; null if the response shows no time. */
 export function differenceIn(
   { headers }: Response,
   askedAtMs: number,

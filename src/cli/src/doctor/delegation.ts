@@ -9,7 +9,7 @@ import { type Finding, failed, ok, skipped } from './finding';
 const VARIABLE = 'AMESH_DELEGATION';
 
 export interface FoundDelegation extends Finding {
-  /** Signs as the delegate; absent if a program with this environment does not call as one. */
+  /** Signs as the delegate; absent if a program with this environment does not call as a delegate. */
   readonly signer?: DelegatedSigner;
 }
 
@@ -45,7 +45,7 @@ export async function checkDelegation(): Promise<FoundDelegation | null> {
   };
 }
 
-/** For a check of what a delegate does not use. */
+/** The finding for something that a delegate does not use. */
 export function notUsed(): Finding {
   return skipped(`Not used: with ${VARIABLE} a program calls as a delegate.`);
 }

@@ -13,8 +13,8 @@ export function proxyTo(url: URL): HttpProxy | null {
 }
 
 /**
- * The global `fetch`, but through the environment's proxy, which Node's fetch usually ignores. For requests without a body,
- * of whose response only the headers are read.
+ * The global `fetch`, but through the environment's proxy, which Node's fetch usually ignores. It is for requests without a body,
+ * and reads only the headers of the response.
  *
  * @throws ProxyError if the proxy opens no tunnel; TypeError for a wrong variable; any error of `fetch`
  */

@@ -16,7 +16,7 @@ export async function checkFolder(dir: string): Promise<Finding[]> {
   if (!folder.isDirectory())
     return [failed(`${dir} is not a folder.`, 'Set AUTH_MESH_DIR, or move that file.')];
   const inside: Finding[] = await checkGit(dir);
-  if (process.platform === 'win32') return inside.length > 0 ? inside : [ok(dir)]; // modes have no meaning there
+  if (process.platform === 'win32') return inside.length > 0 ? inside : [ok(dir)]; // modes have no meaning on Windows
 
   const told = new Set<string>();
   const tell = (path: string, found: Finding[]) => {
@@ -38,7 +38,7 @@ function toFinding({ kind, message, fix }: FolderFinding): Finding {
   return kind === 'foreign' ? failed(message, fix) : warning(message, fix);
 }
 
-/** Whether a path leads to something that can be read only once, or may never end. */
+/** Whether a path leads to something that can only be read once, or may never end. */
 export async function isPipe(path: string): Promise<boolean> {
   const found = await look(path);
   return found !== null && !found.isFile() && !found.isDirectory();

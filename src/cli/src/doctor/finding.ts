@@ -5,7 +5,7 @@ import { commandHere } from '../words/here';
 
 /** The time limit of a check, in milliseconds. */
 export const PATIENCE_MS = 5000;
-/** Extra time to explain why it was too slow, in milliseconds. */
+/** Extra time for the check to explain why it was too slow, in milliseconds. */
 const GRACE_MS = 100;
 
 /** `skipped`: there is nothing to check, or another problem prevents the check. */
@@ -18,7 +18,7 @@ export interface Finding {
   readonly message: string;
   /** The command or sentence that fixes it; null if there is nothing to fix. */
   readonly fix: string | null;
-  /** For a failed check with its own exit code. */
+  /** The exit code of a failed check, if it has its own. */
   readonly exitCode?: ExitCode;
 }
 

@@ -8,7 +8,7 @@ import { type Finding, warning } from './finding';
 
 const GIT_MS = 2000;
 
-/** Files that must never get into git. They represent the whole folder. */
+/** Files that must never get into git. They stand for the whole folder. */
 const SECRETS = ['.passphrase', 'keys/key.json'];
 
 /** Checks that git does not contain or add the keys, if the folder is in a work tree. */

@@ -51,10 +51,10 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
 }
 
 /**
- * Checks the list by which a server goes if AMESH_OWNER_KEY names the key of another device.
+ * Checks the list that a server uses if AMESH_OWNER_KEY names the key of another device.
  *
- * @param identity the one in the folder, whose own list is checked by {@link checkList}
- * @returns null if no server in this environment goes by another list
+ * @param identity the identity in the folder; {@link checkList} checks its own list
+ * @returns null if no server in this environment uses another list
  */
 export async function checkOwnersList(
   dir: string,

@@ -15,7 +15,7 @@ import { here } from '../words/here';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
-// Read at startup: root that becomes another user may not be able to later.
+// Read at the start: if root becomes another user, it may no longer be able to read the file.
 const SDK_VERSION = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
 
 const OLDEST_NODE = [20, 19] as const;
@@ -57,7 +57,7 @@ export interface FoundKey extends Finding {
   readonly signer?: Signer;
 }
 
-/** The variables that name the file of a secret, by key backend. */
+/** The variable that names the file of a secret, for each key backend. */
 const SECRET_FILES: Readonly<Record<string, string>> = {
   'encrypted-file': 'AMESH_PASSPHRASE_FILE',
   tpm2: 'AMESH_PIN_FILE',
@@ -77,12 +77,12 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
     return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
   }
   await testKey(backend, signer);
-  // As a program would sign.
+  // The signer that a program would use.
   const used = backend.isOutsideProcess ? withWorkingKey(signer) : signer;
   return { ...ok(await backend.describe(context, identity.key.ref)), signer: used };
 }
 
-/** How long a target may take before that is worth a look, in seconds: 30 days. */
+/** After this time, a target that does not know the next key gets a warning, in seconds: 30 days. */
 const LONG_SECONDS = 2_592_000;
 
 /**

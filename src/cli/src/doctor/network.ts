@@ -60,7 +60,7 @@ function commandOf({ fix, command }: RedisProblem['advice']): string {
 
 export interface FoundRelay extends Finding {
   readonly clock?: SeenClock | null;
-  /** The URL where it was expected. */
+  /** The URL at which the relay was expected. */
   readonly relay?: URL;
   /** What happened, if the relay did not respond and no proxy is to blame. */
   readonly silence?: string;
@@ -70,7 +70,7 @@ export interface FoundRelay extends Finding {
 const WITHOUT_RELAY =
   'On one network: run amesh listen --serve on the machine that receives requests. Without any relay: amesh trust export';
 
-/** A machine that is paired does not need a relay any more. */
+/** A machine that is paired no longer needs a relay, so its finding is less severe. */
 export function asNeeded(found: FoundRelay, list: PagedList | undefined): FoundRelay {
   if (found.silence === undefined || list === undefined || countDevices(list) === 0) return found;
   const { relay } = found;
@@ -92,7 +92,7 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
   const health = new URL('/health', url.replace(/^ws/, 'http'));
   const clock = clockOf(health, signal);
   try {
-    await probeRelay(url, undefined, RELAY_MS); // so that the probe itself reports what did not respond
+    await probeRelay(url, undefined, RELAY_MS); // shorter than the check, so that the probe reports what did not respond
   } catch (error) {
     const { message, fix } = toFinding(error);
     const seen = { relay: new URL(url), exitCode: EXIT.relayUnreachable };

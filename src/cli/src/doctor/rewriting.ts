@@ -6,7 +6,7 @@ const MEND =
   "Make the proxy forward paths and queries unchanged. Apache: ProxyPass … nocanon, AllowEncodedSlashes NoDecode, MergeSlashes Off. nginx: proxy_pass without a path. The server's log says what was changed: see invalid_signature in docs/errors.md.";
 
 /**
- * For a server that refused the signature: checks whether it accepts one for a plain path above this one. If it does, it
+ * For a server that refused the signature: checks whether it accepts a signature for a plain path above this one. If it does, it
  * knows this machine, and something in between rewrites the URL.
  *
  * @param isRefused whether the last request was refused

@@ -29,7 +29,7 @@ export interface Caller {
   readonly signer?: Signer | undefined;
   /** The target for which a request to a host is signed. */
   targetOf(host: string): { readonly deviceId: string; readonly friendlyName: string } | undefined;
-  /** How to name a target that is not known by this host; null if that is not needed. */
+  /** The command that adds the target at a host, if none is known; null if that is not needed. */
   toName(url: URL): string | null;
 }
 
@@ -106,7 +106,7 @@ const FAIR_SECONDS = 25;
 const RESTORED =
   "See the server's log for the reason. Restore the newer allow_list.json, or continue from the older one: amesh trust reset --keep. If the whole folder was restored, restart the server.";
 
-/** The server's refusal, with more details from this machine. */
+/** Explains the server's refusal, with details that this machine knows. */
 function explain(
   { code, detail, fix }: ClientRefusal,
   shown: string,
@@ -131,7 +131,7 @@ function explain(
   );
 }
 
-/** A response that proves nothing about trust, and what to ask instead. */
+/** The finding for a response that proves nothing about trust, and which path to try instead. */
 async function unproven(
   url: URL,
   shown: string,

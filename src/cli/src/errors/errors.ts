@@ -19,7 +19,7 @@ export class UsageError extends Error {
   }
 }
 
-/** The user answered no: exit code 8. */
+/** The user said no: exit code 8. */
 export class DeclinedError extends Error {
   override readonly name = 'DeclinedError';
 

@@ -101,7 +101,7 @@ async function ofSystem(error: unknown, path: string): Promise<Failure | null> {
   };
 }
 
-/** Whether the folder has copies of replaced files. Where no folder can be found, the error that is reported says more. */
+/** Whether the folder has copies of replaced files. If no folder can be found, the error that is reported says more. */
 async function hasReplaced(): Promise<boolean> {
   const { homeDir } = await loadList();
   try {

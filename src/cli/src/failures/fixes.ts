@@ -30,7 +30,7 @@ function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
   const exported = here('amesh trust export');
   if (path === 'amesh listen') {
     const serving = ['amesh listen --serve', ...withoutOption(rawArgs, '--relay').map(shellWord)].join(' ');
-    return `On one network, no relay is needed: ${here(serving)}; with another relay: --relay URL; without any: ${exported}`; // a shell takes a semicolon that is copied, too
+    return `On one network, no relay is needed: ${here(serving)}; with another relay: --relay URL; without any: ${exported}`; // a semicolon that is copied with the command does no harm in a shell
   }
   if (path !== 'amesh invite') return null;
   const isGiven = rawArgs.some((word) => /^--relay(?:=|$)/.test(word));
@@ -38,7 +38,7 @@ function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
   return `${isGiven ? '' : `${cause} `}On one network, no relay is needed: run amesh listen --serve on the other machine. With another relay: --relay URL. Without any: ${exported}`;
 }
 
-/** A command that acts on a second folder of this machine. */
+/** A command that uses a second folder on this machine. */
 async function elsewhere(command: string): Promise<string> {
   const { homeDir } = await loadList();
   return `AUTH_MESH_DIR=${shellWord(`${homeDir(undefined, process.env)}-2`)} ${command}`;

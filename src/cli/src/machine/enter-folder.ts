@@ -22,7 +22,6 @@ const LOOKING: ReadonlySet<string> = new Set([
  *
  * @param path the command as typed
  * @returns notes for the user, line by line
- * @returns what a person should know, line by line
  * @throws CommandError `cannot_become_owner`; AmeshError `folder_unsafe`; TypeError for a wrong variable
  */
 export async function enterFolder(path: string): Promise<string[]> {

@@ -25,8 +25,8 @@ export function openMachine(): Promise<Device> {
 }
 
 /**
- * This machine, also if its key is lost or locked: for what needs no signature, such as the copy of the list that another key
- * takes over. What needs one throws the error of the key.
+ * This machine, even if its key is lost or locked. It is for work without a signature, such as copying the list for another key
+ * that takes it over. Work that needs a signature throws the error of the key.
  */
 export async function openToRead(): Promise<Device> {
   const dir = machineDir();
@@ -52,7 +52,7 @@ export interface AnswersTo {
   readonly from: 'AMESH_HOSTS' | 'allow_list' | 'default';
 }
 
-/** What {@link answersTo} returns, also for an identity that has no list yet because its key is outside amesh. */
+/** Like {@link answersTo}, but it also works for an identity without a list, whose key is outside amesh. */
 export async function ownHosts({ identity, store, trust }: Device): Promise<AnswersTo> {
   const hosts = await readFirstHosts(store, identity);
   return answersTo(hosts === null ? await trust.read() : { hosts });
@@ -77,7 +77,7 @@ function hostsOrNone(text: string): string[] {
 /**
  * @param text hosts separated by commas
  * @param where its origin, for the message
- * @throws UsageError naming the first entry that is not a host
+ * @throws UsageError that names the first entry that is not a host
  */
 export function toHosts(text: string, where: string): string[] {
   try {
@@ -134,6 +134,6 @@ export function trustAsTarget(identity: Named, hosts: readonly string[]): string
 
 /** The command that adds this machine as a controller on another one. */
 export function trustAsController(identity: Named): string {
-  const { publicKey, friendlyName } = identity; // whether it proves answers matters to those that call it
+  const { publicKey, friendlyName } = identity; // only machines that call this one need to know whether it proves its answers
   return `amesh trust add --role controller ${shellWord(toTrustLine({ publicKey, friendlyName }))}`;
 }

@@ -9,7 +9,7 @@ import { loadAll } from './load';
 interface Owner {
   readonly uid: number;
   readonly gid: number;
-  /** What they own: the folder, or the one that will contain it. */
+  /** The path that they own: the folder, or the folder that will contain it. */
   readonly path: string;
 }
 
@@ -28,15 +28,15 @@ export function ownerToBecome(dir: string): Owner | null {
 }
 
 /**
- * Turns this process permanently into one of another user. They own the files it writes, so that their server can read
- * them. They cannot lead root elsewhere with a symbolic link, since the process is no longer root.
+ * Turns this process permanently into a process of another user. That user then owns the files that it writes, so that their server
+ * can read them. They cannot lead root elsewhere with a symbolic link, since the process is no longer root.
  *
  * @returns the user, for a message
  * @throws CommandError if root may not do so, or has not lost all its rights
  */
 export async function becomeOwner({ uid, gid, path }: Owner): Promise<string> {
   await loadAll();
-  if (isatty(0)) process.stdin; // opens the terminal, to which they have no access
+  if (isatty(0)) process.stdin; // opens the terminal now, since that user has no access to it
   let text = userText(uid);
   try {
     const account = accountOf(uid);

@@ -8,9 +8,9 @@ import { loadCore } from './load';
  * Reads a public key.
  *
  * @param given 33 bytes in base64url, or the path of a PEM file
- * @param name of the flag or argument, for errors
+ * @param name the name of the flag or argument, for errors
  * @returns a compressed point, 33 bytes
- * @throws UsageError if it is no public P-256 key
+ * @throws UsageError if it is not a public P-256 key
  */
 export async function toPublicKey(given: string, name = '--public-key'): Promise<Uint8Array> {
   const { fromBase64Url } = await loadCore();
@@ -19,7 +19,7 @@ export async function toPublicKey(given: string, name = '--public-key'): Promise
   const pem = await readFile(given, 'utf8').catch((error) => {
     throw new UsageError(`${name}: ${printable(given)} cannot be read (${error.code}).`);
   });
-  // Node would take the public part of a private key, which should not be in a file at all.
+  // Node would accept a private key, and use its public part. But a private key should not be in such a file at all.
   if (/PRIVATE KEY/.test(pem))
     throw new UsageError(`${name}: this file contains a private key. Give the public key alone.`);
   try {

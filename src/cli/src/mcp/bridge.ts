@@ -22,9 +22,9 @@ export interface BridgeOptions extends RemoteOptions {
   readonly output: Writable;
   /** Logs a line for people. */
   readonly tell: (line: string) => void;
-  /** Ends the bridge at once. */
+  /** Ends the bridge immediately. */
   readonly signal: AbortSignal;
-  /** How long to wait before a lost stream is asked for again, in milliseconds; default 1,000. */
+  /** How long to wait before a lost stream is opened again, in milliseconds; default 1,000. */
   readonly waitMs?: number | undefined;
 }
 
@@ -42,10 +42,10 @@ export class Bridge {
   readonly #stop = new AbortController();
   readonly #open = new Map<RequestId, Promise<void>>();
   readonly #cancelled = new Set<RequestId>();
-  /** What the client has sent goes out in that order, as far as the server has to see it in that order. */
+  /** The last message that was sent: messages go out in the order of the client, if the server has to see them in that order. */
   #last: Promise<void> = Promise.resolve();
   #waiting = 0;
-  /** Resolves when the client has read enough of what it was sent. */
+  /** Resolves when the client has read enough to accept more. */
   #draining: Promise<void> | undefined;
 
   constructor(options: BridgeOptions) {
@@ -86,7 +86,7 @@ export class Bridge {
     const message: ReturnType<typeof readMessage> =
       'text' in line ? readMessage(line.text) : { kind: 'none', code: RPC.parseError, detail: line.problem };
     if (message.kind === 'none') return this.#write(errorText(null, message.code, message.detail));
-    // A server that waits for this response may be what holds up the queue.
+    // Not queued: the queue may be waiting for a server that waits for this response.
     if (message.kind === 'response') return void this.#pass(message);
     if (message.kind === 'notification' && isId(message.cancels)) this.#cancelled.add(message.cancels);
     this.#last = this.#last.then(() => this.#dispatch(message));
@@ -96,7 +96,7 @@ export class Bridge {
 
   /** @returns the error for a request that is not passed on */
   #refuse({ id, method }: Extract<Message, { kind: 'request' }>): string | undefined {
-    // Clients of later revisions begin with it, and go back to `initialize` after this error.
+    // Clients of later revisions begin with this request, and use `initialize` after this error.
     if (method === 'server/discover')
       return errorText(
         id,
@@ -125,7 +125,7 @@ export class Bridge {
       this.#cancelled.delete(id);
     });
     this.#open.set(id, answering);
-    // Only its response says with which session the others go out.
+    // Wait for its response, which names the session of all later messages.
     if (message.method === 'initialize') await answering;
   }
 
@@ -136,7 +136,7 @@ export class Bridge {
     await this.#write(errorText(request.id, RPC.failed, failure.message, failure.data)).catch(() => {});
   }
 
-  /** Passes on what nobody answers. */
+  /** Passes on a message that gets no response. */
   async #pass(message: Exclude<Message, { kind: 'request' }>): Promise<void> {
     const failure = await this.#session.send(message).catch(toFailure);
     if (failure !== undefined && !this.#stop.signal.aborted) this.#options.tell(failure.message);
@@ -145,7 +145,7 @@ export class Bridge {
   async #write(text: string): Promise<void> {
     const { output } = this.#options;
     if (output.destroyed || output.write(`${text}\n`)) return;
-    // Nobody reads any more once the bridge ends.
+    // Once the bridge ends, nobody reads any more.
     this.#draining ??= once(output, 'drain', { signal: this.#stop.signal })
       .catch(() => {})
       .then(() => {

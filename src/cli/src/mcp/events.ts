@@ -12,7 +12,7 @@ export interface StreamEvent {
 }
 
 /**
- * Reads a stream of server-sent events. An event without data is given out, too, if it has an ID.
+ * Reads a stream of server-sent events. It also yields an event without data, if that has an ID.
  *
  * @param maxLength the most characters of one event
  * @throws WrongMessageError for a longer event; what the stream throws
@@ -32,7 +32,7 @@ export async function* readEvents(
     begun.push(text);
     length += text.length;
     if (!isInLine) {
-      // A carriage return at the end may be half of a line's end.
+      // A carriage return at the end may be half of a line ending.
       const lines = begun.join('').split(/\r\n|\n|\r(?!$)/);
       const rest = lines.pop() ?? '';
       begun = [rest];
@@ -46,7 +46,7 @@ export async function* readEvents(
     if (length + fields.length > maxLength)
       throw new WrongMessageError(`The server sent an event of more than ${maxLength} characters.`);
   }
-  // An event without an empty line behind it was cut off, and does not count.
+  // An event without an empty line after it was cut off, and is dropped.
 }
 
 class Fields {
@@ -85,7 +85,7 @@ class Fields {
       this.length += value.length + 1;
     } else if (name === 'event') this.#type = value;
     else if (name === 'retry' && /^\d{1,9}$/.test(value)) this.#retryMs = Number(value);
-    // It goes into a header: anything else could not be sent back.
+    // The ID goes into a header, in which other characters could not be sent back.
     else if (name === 'id' && /^[\x20-\x7e]{1,1024}$/.test(value)) {
       this.#id = value;
       this.#hasId = true;

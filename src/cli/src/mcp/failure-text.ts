@@ -6,14 +6,14 @@ import { type Heard, readText } from './remote';
 /** The most characters of a server's own text that an error repeats. */
 const MAX_SHOWN = 300;
 
-/** Something that a request of the client ends with instead of a response. */
+/** Why a request of the client has no response. */
 export interface Failure {
   readonly message: string;
   /** For programs: the code of amesh, if there is one, and the HTTP status. */
   readonly data?: { readonly code?: string; readonly status?: number };
 }
 
-/** What went wrong before there was a response, in words. */
+/** Describes a failure before there was a response. */
 export function thrownFailure(error: unknown): Failure {
   if (isAmeshError(error)) return { message: error.message, data: { code: error.code } };
   const { message, cause } = Object(error) as Error;
@@ -21,7 +21,7 @@ export function thrownFailure(error: unknown): Failure {
   return { message: `The server could not be reached: ${printable(why ? `${message}: ${why}` : message)}` };
 }
 
-/** What a refusal says, in words: that of amesh with its fix, or the server's own. */
+/** Describes a refusal: a refusal of amesh with its fix, or a refusal of the server itself. */
 export async function answeredFailure({ response, refusal }: Heard): Promise<Failure> {
   const { status } = response;
   if (refusal !== undefined) {

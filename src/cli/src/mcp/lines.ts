@@ -1,14 +1,14 @@
 import { isUtf8 } from 'node:buffer';
 
-/** A line without its end, or why there is none. */
+/** A line without its line ending, or why it cannot be read. */
 export type Line = { readonly text: string } | { readonly problem: string };
 
 const LINE_FEED = 0x0a;
 
 /**
- * Reads lines of UTF-8. What is longer than the limit is skipped to its end, and never held.
+ * Reads lines of UTF-8. A line that is longer than the limit is skipped to its end, and never kept in memory.
  *
- * @param maxBytes of one line
+ * @param maxBytes the most bytes of one line
  */
 export async function* readLines(
   input: AsyncIterable<Uint8Array | string>,

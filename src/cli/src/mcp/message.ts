@@ -1,7 +1,7 @@
 /** The most bytes of one message, in both directions: 16 MiB. */
 export const MAX_MESSAGE_BYTES = 16_777_216;
 
-/** The codes of JSON-RPC 2.0 section 5.1, and one of ours in the range that is left to servers. */
+/** The codes of JSON-RPC 2.0 section 5.1, and a code of ours in the range for servers. */
 export const RPC = Object.freeze({
   parseError: -32_700,
   invalidRequest: -32_600,
@@ -9,7 +9,7 @@ export const RPC = Object.freeze({
   failed: -32_000,
 });
 
-/** MCP has no other IDs: never null. */
+/** The ID of a request. MCP allows no other IDs, such as null. */
 export type RequestId = string | number;
 
 /** A message of JSON-RPC 2.0. */
@@ -29,7 +29,7 @@ export type Message =
       readonly text: string;
     };
 
-/** Why a text is no message: a code of {@link RPC}, and a sentence. */
+/** Why a text is not a message: a code of {@link RPC}, and a sentence. */
 export interface NoMessage {
   readonly kind: 'none';
   readonly code: number;
@@ -48,7 +48,7 @@ export function readMessage(given: string): Message | NoMessage {
   } catch {
     return { kind: 'none', code: RPC.parseError, detail: 'The message is not JSON.' };
   }
-  // Events may have line feeds between tokens, and stdio may not.
+  // Events may have line feeds between tokens, and lines of stdio may not.
   const text = /[\r\n]/.test(given) ? JSON.stringify(value) : given;
   if (Array.isArray(value)) return invalid('A batch of messages is not possible in MCP.');
   if (typeof value !== 'object' || value === null) return invalid('The message is not an object.');
@@ -86,7 +86,7 @@ export function errorText(id: RequestId | null, code: number, message: string, d
   return JSON.stringify({ jsonrpc: '2.0', id, error });
 }
 
-/** The server has sent something that is no message. To ask again would not help. */
+/** The error if the server has sent something that is not a message. Asking again would not help. */
 export class WrongMessageError extends Error {
   override readonly name = 'WrongMessageError';
 }

@@ -2,22 +2,22 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Amesh, type AmeshOptions, allowUnprovenBody, type ClientRefusal } from '@authmesh/sdk';
 import { MAX_MESSAGE_BYTES, WrongMessageError } from './message';
 
-/** A response of the server, and what amesh says of it if it is a refusal. */
+/** A response of the server, and what amesh reports about it if it is a refusal. */
 export interface Heard {
   readonly response: Response;
   readonly refusal: ClientRefusal | undefined;
 }
 
-/** What requests to the server have in common. */
+/** What all requests to the server share. */
 export interface RemoteOptions {
   readonly url: URL;
-  /** An instance whose refusals {@link noteRefusal} hears. */
+  /** An instance with {@link noteRefusal} as its `onRefusal`. */
   readonly amesh: Pick<Amesh, 'fetch' | 'sign'>;
 }
 
 const asking = new AsyncLocalStorage<{ refusal?: ClientRefusal }>();
 
-/** The option `onRefusal` of the instance: it tells the request that was refused. */
+/** The option `onRefusal` of the instance: it passes a refusal to the request that was refused. */
 export const noteRefusal: NonNullable<AmeshOptions['onRefusal']> = (refusal) => {
   const call = asking.getStore();
   if (call !== undefined && !('request' in refusal)) call.refusal = refusal;
@@ -28,9 +28,9 @@ export class Remote {
   readonly #url: URL;
   readonly #amesh: RemoteOptions['amesh'];
   #isKnown = false;
-  /** Undefined before the server has given one, and if it gives none. */
+  /** Undefined before the server has sent one, and if it sends none. */
   sessionId: string | undefined;
-  /** What was agreed on; undefined before that. */
+  /** The version that both sides agreed on; undefined before that. */
   protocolVersion: string | undefined;
 
   constructor({ url, amesh }: RemoteOptions) {
@@ -46,11 +46,12 @@ export class Remote {
     method: 'POST' | 'GET' | 'DELETE',
     { headers: more, body, signal }: { headers?: Record<string, string>; body?: string; signal: AbortSignal },
   ): Promise<Heard> {
-    if (!this.#isKnown) await this.#amesh.sign({ url: this.#url }); // a stranger gets nothing, not even a signature
+    // This throws for an unknown server, which must not even get a signature.
+    if (!this.#isKnown) await this.#amesh.sign({ url: this.#url });
     this.#isKnown = true;
     const headers = { ...this.#session(), ...more };
     const call: { refusal?: ClientRefusal } = {};
-    // An MCP endpoint does not move: what it says comes from this target, and from nobody else.
+    // An MCP endpoint does not redirect: every message comes from this target, and from nobody else.
     const init = {
       method,
       headers,
@@ -59,7 +60,7 @@ export class Remote {
       ...(body === undefined ? {} : { body }),
     } as const;
     const response = await asking.run(call, () =>
-      // A stream of events cannot be proven to its end: its head is.
+      // A stream of events cannot be proven to its end; its head is proven.
       this.#amesh.fetch(this.#url, { ...init, [allowUnprovenBody]: true }),
     );
     return { response, refusal: call.refusal };
@@ -86,7 +87,7 @@ export async function readText({ body }: Response): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-/** Whether a response is of this media type, whatever its parameters. */
+/** Whether a response has this media type, with any parameters. */
 export function isType({ headers }: Response, type: string): boolean {
   return headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === type;
 }

@@ -3,15 +3,15 @@ import { type Message, type RequestId, readMessage, WrongMessageError } from './
 import { type Heard, isType, type Remote, readText } from './remote';
 import { MessageStream } from './stream';
 
-/** What a session tells the bridge. */
+/** The calls of a session to its bridge. */
 export interface SessionEvents {
-  /** Passes a message of the server on. */
+  /** Passes on a message of the server. */
   readonly deliver: (message: Message) => Promise<void>;
   /** Logs a line for people. */
   readonly tell: (line: string) => void;
 }
 
-/** How many connections in a row may bring nothing before a stream counts as lost. */
+/** After so many connections in a row without a message, a stream is lost. */
 const MAX_IN_VAIN = 5;
 const LONGEST_SESSION_ID = 1024;
 /** The revisions that begin with `initialize`. */
@@ -23,13 +23,13 @@ export class McpSession {
   readonly #events: SessionEvents;
   readonly #signal: AbortSignal;
   readonly #waitMs: number | undefined;
-  /** What began the session, to begin it again. */
+  /** How the session began, to begin it again. */
   #begun: { readonly initialize: string; readonly agreed: string } | undefined;
   #initialized: string | undefined;
   #renewing: Promise<Failure | undefined> | undefined;
   #listening = new AbortController();
 
-  /** @param waitMs before a lost stream is asked for again, in milliseconds */
+  /** @param waitMs the wait before a lost stream is opened again, in milliseconds */
   constructor(
     remote: Remote,
     events: SessionEvents,
@@ -42,7 +42,7 @@ export class McpSession {
   }
 
   /**
-   * Sends a request, and delivers everything that comes before its response, and that.
+   * Sends a request, and delivers all messages that come before its response, and the response.
    *
    * @returns what went wrong; undefined if the response was delivered
    * @throws like `amesh.fetch`; WrongMessageError
@@ -71,7 +71,7 @@ export class McpSession {
     return undefined;
   }
 
-  /** Ends the session at the server, which may not allow that. */
+  /** Ends the session at the server. The server may not allow that. */
   async end(signal: AbortSignal): Promise<void> {
     this.#listening.abort();
     if (this.#remote.sessionId === undefined) return;
@@ -79,7 +79,7 @@ export class McpSession {
     await response.body?.cancel().catch(() => {});
   }
 
-  /** A session that the server has forgotten is begun again, once (MCP, "Session Management", 4). */
+  /** Sends a message. If the server has forgotten the session, it is begun again, once (MCP, "Session Management", 4). */
   async #post({ text }: Message): Promise<Heard | Failure> {
     const { sessionId } = this.#remote;
     const heard = await this.#postOnce(text);
@@ -110,7 +110,7 @@ export class McpSession {
     });
   }
 
-  /** @param ended the session that the server does not know any more. Several requests may find out at once. */
+  /** @param ended the session that the server no longer knows. Several requests may notice that at the same time. */
   #renew(ended: string): Promise<Failure | undefined> {
     if (this.#remote.sessionId !== ended && this.#renewing === undefined) return Promise.resolve(undefined);
     this.#renewing ??= this.#beginAgain().finally(() => {
@@ -137,7 +137,7 @@ export class McpSession {
       this.#remote.sessionId = sessionIdOf(heard.response);
     });
     if (failure !== undefined) return failure;
-    // The client relies on the capabilities of the first server, and does not learn of others.
+    // The client relies on the first capabilities of the server, and does not learn about others.
     if (!isSame)
       throw new WrongMessageError('The server is another one now: it can do other things. Start again.');
     if (this.#initialized === undefined) return undefined;
@@ -147,7 +147,7 @@ export class McpSession {
     return undefined;
   }
 
-  /** @returns what went wrong; undefined once the response to the request has come */
+  /** @returns what went wrong; undefined once the response to the request has arrived */
   async #receive(
     heard: Heard,
     id: RequestId,
@@ -203,7 +203,7 @@ export class McpSession {
     };
   }
 
-  /** Opens the stream for what the server says of itself, where it has one. */
+  /** Opens the stream for messages that the server sends on its own, if it has one. */
   #listen(): void {
     this.#listening.abort();
     this.#listening = new AbortController();
@@ -237,7 +237,7 @@ export class McpSession {
   }
 }
 
-/** What the client goes by: the version, and what the server can do. @throws WrongMessageError */
+/** What the client relies on: the version, and the capabilities of the server. @throws WrongMessageError */
 function agreedOn(result: unknown): { version: string; all: string } {
   const { protocolVersion, capabilities } = Object(result) as Record<string, unknown>;
   if (typeof protocolVersion !== 'string' || !REVISIONS.includes(protocolVersion))
@@ -247,7 +247,7 @@ function agreedOn(result: unknown): { version: string; all: string } {
   return { version: protocolVersion, all: JSON.stringify([protocolVersion, capabilities]) };
 }
 
-/** @throws WrongMessageError for what is no session ID */
+/** @throws WrongMessageError for a value that is not a session ID */
 function sessionIdOf({ headers }: Response): string | undefined {
   const id = headers.get('mcp-session-id') ?? undefined;
   if (id !== undefined && !(id.length <= LONGEST_SESSION_ID && /^[\x21-\x7e]+$/.test(id)))

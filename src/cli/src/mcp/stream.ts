@@ -3,7 +3,7 @@ import { readEvents } from './events';
 import { MAX_MESSAGE_BYTES, type Message, readMessage, WrongMessageError } from './message';
 import { isType, type Remote } from './remote';
 
-/** How long to wait before a lost stream is asked for again, if the server has not said: doubled with each attempt in vain. */
+/** How long to wait before a lost stream is opened again, if the server has not said that. It doubles with each failed attempt. */
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
@@ -13,7 +13,7 @@ export class MessageStream {
   readonly #signal: AbortSignal;
   /** The first wait, in milliseconds. */
   readonly #waitMs: number;
-  /** Where to go on; undefined if the server has given no ID. */
+  /** Where to continue; undefined if the server has sent no ID. */
   #lastId: string | undefined;
   #retryMs: number | undefined;
 
@@ -27,7 +27,7 @@ export class MessageStream {
     return this.#lastId !== undefined;
   }
 
-  /** Gives out the messages until the connection ends. A connection that breaks ends, too. */
+  /** Yields the messages until the connection ends or breaks. */
   async *read({ body }: Response): AsyncGenerator<Message> {
     if (body === null) return;
     try {
@@ -48,7 +48,7 @@ export class MessageStream {
   /**
    * Opens the stream again, or for the first time, after a wait.
    *
-   * @param attempts how many were in vain before this one
+   * @param attempts how many attempts have failed before this one
    */
   async open(attempts: number): Promise<{ response: Response; isStream: boolean }> {
     if (attempts > 0 || this.#lastId !== undefined) {

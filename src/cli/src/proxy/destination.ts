@@ -6,16 +6,16 @@ import { valuesOf } from './lines/header-lines';
 import type { ListenPlace } from './place';
 import type { Server } from './server';
 
-/** What a {@link Destination} goes by. */
+/** The options of a {@link Destination}. */
 export interface DestinationOptions {
   readonly server: Server;
-  /** Where clients reach this proxy: the hosts that they may name. That of the target is allowed, too. */
+  /** Where clients reach this proxy, which decides the hosts that they may name. They may also name the host of the target. */
   readonly place: ListenPlace;
-  /** More of them, in normal form. */
+  /** More hosts that clients may name, in normal form. */
   readonly hosts: readonly string[];
 }
 
-/** Lets requests lead to one target, and to nobody else. */
+/** Lets requests go to one target, and nowhere else. */
 export class Destination {
   readonly #options: DestinationOptions;
   #hosts: ReadonlySet<string> | undefined;
@@ -24,7 +24,7 @@ export class Destination {
     this.#options = options;
   }
 
-  /** Where a request goes. @throws ProxyFault if that is not the target, or the request is not a program's */
+  /** Where a request goes. @throws ProxyFault if that is not the target, or the request may come from a browser */
   urlOf(request: IncomingMessage): URL {
     const fault = requestFault(request);
     if (fault !== undefined) throw refused(400, fault);
@@ -41,8 +41,8 @@ export class Destination {
   }
 
   /**
-   * A browser on this machine must not use its key for a page: neither by a name that leads here, nor by a request from
-   * another site. Programs send neither header.
+   * A web page in a browser on this machine must not use the key of the machine: neither under a name that leads here, nor by a
+   * request from another site. Programs do not send such headers.
    */
   #checkHost(request: IncomingMessage): void {
     const [host = ''] = valuesOf(request.rawHeaders, 'host');
@@ -70,20 +70,20 @@ export class Destination {
   }
 }
 
-/** A request that cannot be signed. @param why the end of a sentence */
+/** The fault of a request that cannot be signed. @param why the end of a sentence */
 export function refused(status: number, why: string): ProxyFault {
   return new ProxyFault(status, 'malformed_header', `The request cannot be signed: ${why}.`);
 }
 
-/** The path and query of an absolute form, as they came. */
+/** The path and query of a target in absolute form, as they arrived. */
 function targetIn(sent: string, { url, shown }: Server['place']): string {
   const absolute = URL.canParse(sent) ? new URL(sent) : undefined;
-  // A URL without "//" could be read in two ways.
+  // Readers could disagree about a URL without "//".
   const [, rest] = /^https?:\/\/[^/?#\\]+(.*)$/is.exec(sent) ?? [];
   const isPlain = absolute?.username === '' && absolute.password === '';
   if (absolute?.origin === url.origin && isPlain && rest !== undefined)
     return rest.startsWith('/') ? rest : `/${rest}`;
-  // Only its origin: the rest may contain a password or a key.
+  // Shows only the origin: the rest may contain a password or a key.
   const where = absolute === undefined ? 'something else' : printed(`${absolute.protocol}//${absolute.host}`);
   throw new ProxyFault(421, 'wrong_host', `A request for ${where} does not belong to ${shown}.`);
 }
@@ -92,14 +92,14 @@ function printed(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 99)}…` : text);
 }
 
-/** Whether a URL has the path and query that came, apart from characters that no URI contains and are escaped in it. */
+/** Whether a URL has the path and query that arrived, except for characters that a URI cannot contain and that are escaped. */
 function isSame({ pathname, search }: URL, target: string): boolean {
   const escaped = (text: string) =>
     text.replace(/["'<>^`{|}]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
   return escaped(pathname + search) === escaped(target.replace(/\?$/, ''));
 }
 
-/** The hosts by which programs of this machine call what listens there, in normal form. */
+/** The hosts under which programs on this machine call a server that listens there, in normal form. */
 function hostsAt(place: ListenPlace, port: number | undefined): string[] {
   if (place.kind === 'socket') return ['localhost'];
   const { host = '' } = place;

@@ -6,9 +6,9 @@ export class ProxyFault extends Error {
   override readonly name = 'ProxyFault';
 
   /**
-   * @param status of the answer
-   * @param code in the body of the answer, `{"error":"<code>"}`, and in the log
-   * @param message for the log: one sentence
+   * @param status the status of the response
+   * @param code the code in the body of the response, `{"error":"<code>"}`, and in the log
+   * @param message one sentence for the log
    */
   constructor(
     readonly status: number,

@@ -13,7 +13,7 @@ export interface Handler {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>;
 }
 
-/** A certificate and its key, PEM both. */
+/** A certificate and its key, both in PEM. */
 export interface Certificate {
   readonly cert: Buffer;
   readonly key: Buffer;
@@ -21,13 +21,13 @@ export interface Certificate {
 
 /** How long a connection may take. */
 export interface FrontLimits {
-  /** Until it has brought the handshake, or the headers of a request, in milliseconds. HTTP/1.1 may take an eighth more. */
+  /** Until the handshake, or the headers of a request, have arrived, in milliseconds. HTTP/1.1 may take an eighth more. */
   readonly headersMs: number;
-  /** Between two requests. */
+  /** Between two requests, in milliseconds. */
   readonly betweenMs: number;
 }
 
-/** The second is longer than what stands in front keeps an idle connection. */
+/** The second is longer than a load balancer in front keeps an idle connection. */
 const LIMITS: FrontLimits = { headersMs: 15_000, betweenMs: 65_000 };
 /** Longer than any --timeout. */
 const IDLE_MS = 900_000;
@@ -35,33 +35,33 @@ const MAX_CONNECTIONS = 10_000;
 const MAX_HEADER_BYTES = 32_768;
 const MAX_STREAMS = 100;
 
-/** The server of a proxy: HTTP/1.1, and over TLS HTTP/2, too. */
+/** The server of a proxy: HTTP/1.1, and over TLS also HTTP/2. */
 export class Front {
   readonly server: Server | Http2SecureServer;
   readonly #connections = new Set<Duplex>();
   readonly #sessions = new Set<Http2Session>();
   #isEnding = false;
 
-  /** @throws CommandError `file_system_error` for a certificate that is none */
+  /** @throws CommandError `file_system_error` for a file that is not a certificate */
   constructor(handler: Handler, certificate?: Certificate, limits = LIMITS) {
     const server = certificate === undefined ? plainServer() : secureServer(certificate, limits);
     this.server = server;
-    // Either kind has these events.
+    // Both kinds of servers have these events.
     const events = server as Server;
     events.maxConnections = MAX_CONNECTIONS;
     events.headersTimeout = limits.headersMs;
-    // How often it looks for those that are late; by default every 30 s.
+    // How often the server looks for late connections; Node's default is every 30 s.
     Object.assign(events, { connectionsCheckingInterval: limits.headersMs / 8 });
-    events.requestTimeout = 0; // of a body that may be large, and that is read for known callers only
+    events.requestTimeout = 0; // no limit for a body: it may be large, and is only read from known callers
     events.timeout = IDLE_MS;
     events.keepAliveTimeout = limits.betweenMs;
     const handle = (request: IncomingMessage, response: ServerResponse, isExpecting: boolean) => {
-      response.on('error', () => {}); // a client that goes away
+      response.on('error', () => {}); // the client has left
       if (this.#isEnding) this.#lastOn(response);
       try {
         handler.handle(request, response, { isExpecting });
       } catch {
-        breakOff(response); // of a stream that was reset, for example: it must not end the process
+        breakOff(response); // an error of a stream that was reset, for example, must not end the process
       }
     };
     events.on('request', (request, response) => handle(request, response, EXPECTS.nothing));
@@ -88,12 +88,12 @@ export class Front {
     });
   }
 
-  /** Whether it takes no more connections. */
+  /** Whether it accepts no more connections. */
   get isEnding(): boolean {
     return this.#isEnding;
   }
 
-  /** Takes no more connections, and waits for what is open: for `graceMs`, or until `cut` settles. */
+  /** Accepts no more connections, and waits for open requests: for `graceMs`, or until `cut` settles. */
   async end(graceMs: number, cut: Promise<void>): Promise<void> {
     this.#isEnding = true;
     let close = () => {};
@@ -116,19 +116,19 @@ export class Front {
     (this.server as Partial<Server>).closeIdleConnections?.();
   }
 
-  /** Its connection ends with this response. */
+  /** Ends the connection with this response. */
   #lastOn(response: ServerResponse): void {
     if (response.req.httpVersionMajor === 1) response.setHeader('connection', 'close');
     response.once('close', () => setImmediate(() => this.#closeIdle()));
   }
 }
 
-/** Ends a session of HTTP/2 that has no request for too long, as Node does it for HTTP/1.1. A client opens another one. */
+/** Ends a session of HTTP/2 that has had no request for too long, as Node does for HTTP/1.1. A client opens another one. */
 function endInTime(session: Http2Session, { headersMs, betweenMs }: FrontLimits): void {
   const waitFor = (ms: number) => setTimeout(() => session.destroy(), ms).unref();
   let timer = waitFor(headersMs);
   let open = 0;
-  // A stream of which all headers have come.
+  // A stream whose headers have all arrived.
   session.on('stream', (stream) => {
     clearTimeout(timer);
     open++;
@@ -142,7 +142,7 @@ function endInTime(session: Http2Session, { headersMs, betweenMs }: FrontLimits)
 
 const EXPECTS = { nothing: false, continue: true } as const;
 
-/** A peer that is gone without a word is found out, also behind an upgrade. */
+/** With keep-alive, the system notices when a peer has disappeared silently, even after an upgrade. */
 const OF_CONNECTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 
 function plainServer(): Server {

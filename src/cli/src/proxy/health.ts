@@ -1,10 +1,10 @@
 import { createServer, type Server } from 'node:http';
 
 /**
- * Answers `GET /health` for an orchestrator, at an address of its own, so that it hides no path of a server: 200, and 503
- * once the proxy is ending.
+ * Responds to `GET /health` for an orchestrator: 200, and 503 once the proxy is ending. It has an address of its own, so that it
+ * hides no path of the server.
  *
- * @param patienceMs how long a request may take to arrive; a fifth more until that is noticed
+ * @param patienceMs how long a request may take to arrive; it takes up to a fifth more until a late request is noticed
  */
 export function createHealth(isEnding: () => boolean, patienceMs = 5000): Server {
   const options = { maxHeaderSize: 8192, connectionsCheckingInterval: patienceMs / 5 };

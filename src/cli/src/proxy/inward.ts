@@ -21,7 +21,7 @@ import type { Answered, Server } from './server';
 import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
 import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
 
-/** The largest body that is buffered to be signed, in bytes: the default of `maxAnswerBytes`. */
+/** The largest body that is buffered so that it can be signed, in bytes: the default of `maxAnswerBytes`. */
 const MAX_ANSWER_BYTES = 1_048_576;
 
 const WATCH_MS = 1000;
@@ -42,7 +42,7 @@ export interface InwardOptions {
   readonly verify: Pick<VerifyOptions, 'require' | 'enroll'>;
 }
 
-/** Verifies requests, and passes on those that are right. */
+/** Verifies requests, and passes on those that are accepted. */
 export class Inward {
   readonly #options: InwardOptions;
   readonly #buffered: Middleware;
@@ -57,7 +57,7 @@ export class Inward {
     this.#verifier = amesh.verifier({ ...verify, enroll: false });
   }
 
-  /** A request. @param isExpecting whether its client waits for `100 Continue` before it sends the body */
+  /** Handles a request. @param isExpecting whether its client waits for `100 Continue` before it sends the body */
   handle(request: ProxyRequest, response: ProxyResponse, { isExpecting = false } = {}): void {
     const startMs = performance.now();
     const fault = requestFault(request);
@@ -66,7 +66,7 @@ export class Inward {
       return;
     }
     const length = bodyLength(request);
-    // Verified before its body is read, so that a stranger makes this proxy read nothing.
+    // Such a request is verified before its body is read, so that strangers cannot make this proxy read anything.
     const isStreamed = isExpecting || length === undefined || length > MEMORY_BYTES;
     const verify = isStreamed ? this.#streamed : this.#buffered;
     verify(request, response, (error) => {
@@ -126,7 +126,7 @@ export class Inward {
     }
   }
 
-  /** An upgrade: verified like any request, and then the two connections are joined. */
+  /** Handles an upgrade: it is verified like any request, and then the two connections are joined. */
   async upgrade(request: ProxyRequest & { headers: object }, socket: Duplex, head: Buffer): Promise<void> {
     const startMs = performance.now();
     const fault = upgradeFault(request);
@@ -153,7 +153,7 @@ export class Inward {
     }
   }
 
-  /** A revocation takes effect within seconds, also on a connection that lasts for days. */
+  /** Ends an upgraded connection within seconds after a revocation: it may last for days. */
   #watch(request: ProxyRequest, socket: Duplex, mayStillCall: () => Promise<boolean>): void {
     const look = async () => {
       if (await mayStillCall()) return;
@@ -182,7 +182,10 @@ export class Inward {
       .finally(() => stop());
   }
 
-  /** What came, without what only this proxy may say, what was said to this proxy, and what a client may have invented. */
+  /**
+   * The lines that arrived, without those that only this proxy may set, those meant for this proxy, and those that a client may
+   * have invented.
+   */
   #requestLines(request: ProxyRequest): string[] {
     const { trustsForwarded } = this.#options;
     const kept = endToEnd(request.rawHeaders, ({ lower, isOfProxy, isForwarded }, value) => {
@@ -203,7 +206,7 @@ export class Inward {
 
   #refuse(request: ProxyRequest, response: ProxyResponse, error: unknown, startMs: number): void {
     const answer = answerTo(error);
-    // verify() has reported what it refuses, also in a body that it sees while it arrives.
+    // verify() has reported its refusals itself, including those of a body that it checks while it arrives.
     if (!isAmeshError(error)) this.#options.journal.failed(request, answer, startMs);
     reply(request, response, answer);
   }
@@ -212,7 +215,7 @@ export class Inward {
 interface Passing {
   readonly caller: AuthMeshIdentity;
   readonly length: number | undefined;
-  /** Whether its body was not read when it was verified. */
+  /** Whether the request was verified before its body was read. */
   readonly isStreamed: boolean;
   readonly startMs: number;
 }
@@ -223,7 +226,7 @@ function malformed(fault: string): ProxyFault {
   return new ProxyFault(400, 'malformed_header', `The request cannot be passed on: ${fault}.`);
 }
 
-/** The body that `verify()` has put back, or the stream if that has no more. */
+/** The body that `verify()` has put back; or the stream, if more may follow. */
 function takeAll(request: ProxyRequest): Buffer | ProxyRequest {
   return (request.read() as Buffer | null) ?? request;
 }
@@ -232,7 +235,7 @@ function asksForProof(lines: Lines): boolean {
   return valuesOf(lines, 'accept-signature').some((value) => value.includes(PROOF_TAG));
 }
 
-/** Only WebSocket: an upgrade to h2c would let requests through that nobody verifies. */
+/** Only WebSockets are allowed: an upgrade to h2c would let requests through that nobody verifies. */
 function upgradeFault(request: ProxyRequest): string | undefined {
   const fault = requestFault(request);
   if (fault !== undefined) return fault;

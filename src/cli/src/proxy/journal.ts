@@ -2,26 +2,26 @@ import type { Writable } from 'node:stream';
 import { printable, printableJson } from '../words/printable';
 import type { OwnAnswer, ProxyResponse } from './reply';
 
-/** Where a proxy writes. */
+/** Where a proxy writes its log. */
 export interface JournalOptions {
-  /** With `--json`: one object a line, each with `event`. */
+  /** With `--json`: one object per line, each with `event`. */
   readonly json?: Writable;
-  /** Otherwise: a line for the first failure of each code, and then one in 10 s at most. */
+  /** Otherwise: a line for the first failure of each code, and then at most one in 10 s. */
   readonly failures?: Writable;
 }
 
-/** What a proxy says of its requests. */
+/** The log of a proxy about its requests. */
 export class Journal {
   readonly #out: Writable | undefined;
   readonly #failures: Writable | undefined;
-  /** By code: when its last line was written, Unix milliseconds, and how many failures had none since. */
+  /** For each code: when its last line was written, Unix milliseconds, and how many failures since then have no line. */
   readonly #told = new Map<string, { atMs: number; more: number }>();
   #lines = '';
   #timer: NodeJS.Timeout | undefined;
   #secondOf = 0;
   #inSecond = 0;
   #left = 0;
-  /** How many requests the server behind has answered, and how many this proxy has answered itself. */
+  /** How many requests the server behind the proxy has answered, and how many the proxy has answered itself. */
   readonly counts = { passed: 0, refused: 0 };
 
   constructor({ json, failures }: JournalOptions) {
@@ -29,7 +29,7 @@ export class Journal {
     this.#failures = failures;
   }
 
-  /** An event of which strangers cannot make many. It is written with those of the same moment. */
+  /** Writes an event that strangers cannot cause often. Events of the same moment are written together. */
   write(event: string, more: object = {}): void {
     if (this.#out === undefined) return;
     this.#lines += `${printableJson({ event, ...more })}\n`;
@@ -37,7 +37,7 @@ export class Journal {
     else this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
   }
 
-  /** Writes what waits. Call it at the end. */
+  /** Writes the events that wait. Call it at the end. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -45,13 +45,13 @@ export class Journal {
     this.#lines = '';
   }
 
-  /** A request that was passed on. */
+  /** Notes a request that was passed on. */
   passed(more: object): void {
     this.counts.passed++;
     this.write('request', more);
   }
 
-  /** The same, once the answer has ended. */
+  /** The same, once the response has ended. */
   passedWith(response: ProxyResponse, { request, status, startMs, caller }: Passed): void {
     if (this.#out === undefined) {
       this.counts.passed++;
@@ -69,7 +69,7 @@ export class Journal {
     );
   }
 
-  /** A request that this proxy has answered itself, or whose answer broke off. */
+  /** Notes a request that this proxy has answered itself, or whose response broke off. */
   failed(
     { method, url }: Passed['request'],
     { status, code, message }: OwnAnswer,
@@ -91,7 +91,7 @@ export class Journal {
     );
   }
 
-  /** A request that was not passed on, or failed. Strangers can make many, so a second has 20 lines at most. */
+  /** Notes a request that was not passed on, or failed. Strangers can cause many, so there are at most 20 lines a second. */
   refused(more: object, nowMs = Date.now()): void {
     this.counts.refused++;
     const second = Math.floor(nowMs / 1000);
@@ -113,7 +113,7 @@ export class Journal {
 interface Passed {
   readonly request: { readonly method?: string | undefined; readonly url?: string | undefined };
   readonly status: number;
-  /** When it came, by `performance.now()`. */
+  /** When the request arrived, by `performance.now()`. */
   readonly startMs: number;
   /** The ID of the device that signed it, if that was verified here. */
   readonly caller?: string;
@@ -125,8 +125,8 @@ const FLUSH_MS = 50;
 const MOST_LENGTH = 16_384;
 
 /**
- * A path for a log, not longer than a line: without the query, which may contain secrets, and without all that stands before
- * the path in an absolute form, where a password may be.
+ * A path for a log, not longer than a line. It leaves out the query, which may contain secrets, and everything before the path of
+ * an absolute form, which may contain a password.
  */
 export function shownPath(target = ''): string {
   const [sent = ''] = target.split(/[?#]/, 1);

@@ -24,7 +24,7 @@ export interface OutwardOptions extends DestinationOptions {
   readonly spool: Spool;
   readonly journal: Journal;
   readonly answers: Answers;
-  /** Whether bodies go on of which the target has signed only the head. */
+  /** Whether to pass on the body of an answer of which the target has signed only the head. */
   readonly allowsUnprovenBodies: boolean;
   /** Whether a body that comes with its Content-Digest is passed on while it arrives. */
   readonly isStreaming: boolean;
@@ -116,7 +116,7 @@ export class Outward {
     relay(response, { head, body, holdsBytes: 0 });
   }
 
-  /** A WebSocket: its handshake is signed, and then the two connections are joined. */
+  /** Handles a WebSocket: its handshake is signed, and then the two connections are joined. */
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const startMs = performance.now();
     const controller = new AbortController();
@@ -126,7 +126,7 @@ export class Outward {
       this.#checkUpgrade(request, url);
       const call = toCall(request, { isUpgrade: true });
       const init = { method: 'GET', headers: call.headers, signal: controller.signal };
-      // Nothing can prove what comes after the handshake.
+      // Nothing can prove the bytes after the handshake.
       await this.#fetchUpgrade(url, call, init).finally(stop);
       if (call.answer === undefined) throw new Error('There is no response.');
       const answerHead = headOf(call.answer.response);
@@ -174,7 +174,7 @@ interface Received {
   readonly startMs: number;
 }
 
-/** Ends what was sent last once the client has gone, and tells whether it has. */
+/** Ends the request that was sent last once the client has left, and returns whether it has left. */
 function untilClosed(response: ServerResponse): Call['onSent'] {
   let last: (() => void) | undefined;
   return (destroy) => {
@@ -187,7 +187,7 @@ function untilClosed(response: ServerResponse): Call['onSent'] {
   };
 }
 
-/** What came, without what is this proxy's to say. */
+/** The request that arrived, without the lines that only this proxy may set. */
 function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUpgrade' | 'onSent'>): Call {
   const dropped = ['host', 'expect', 'content-length', 'content-digest'];
   const lines = endToEnd(request.rawHeaders, ({ isOfProxy, lower }) => isOfProxy || dropped.includes(lower));
@@ -214,19 +214,19 @@ function bodyOf(own: Headers, body: IncomingMessage | Gathered | undefined) {
   return { headers, body: Readable.toWeb(stream) as ReadableStream<Uint8Array> };
 }
 
-/** What a client must not see of an answer whose body was decoded, and what only this machine needs. */
+/** The lines that a client must not see: those of a body that was decoded, and those that only this machine needs. */
 function hiddenFrom({ isDecoded = false }: Call): (facts: NameFacts) => boolean {
   return ({ isOfProxy, lower }) =>
     isOfProxy || (isDecoded && (lower === 'content-encoding' || lower === 'content-length'));
 }
 
-/** A redirect within the target leads through this proxy again. */
+/** Makes a redirect within the target lead through this proxy again. */
 function leadingHere(head: AnswerHead, { origin }: URL): AnswerHead {
   const lines = head.lines.map((value, i) => {
     if (i % 2 === 0 || !/^(?:content-)?location$/i.test(head.lines[i - 1] as string)) return value;
     const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
     if (url?.origin !== origin) return value;
-    // Without its host, a path that begins with two slashes would name another host.
+    // Without the host of the URL, a path that begins with two slashes would name another host.
     const path = url.pathname.startsWith('//') ? `/.${url.pathname}` : url.pathname;
     return path + url.search + url.hash;
   });
@@ -234,7 +234,7 @@ function leadingHere(head: AnswerHead, { origin }: URL): AnswerHead {
 }
 
 /**
- * Finds out whether this machine knows the target, without sending anything. A machine that has yet to take a token finds out
+ * Finds out whether this machine knows the target, without sending anything. A machine that has yet to take a token finds that out
  * with its first request.
  *
  * @throws CommandError `unknown_target`; what `amesh.fetch` throws before it sends

@@ -1,12 +1,12 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 
-/** A request that waits for its answer, or whose answer is under way. */
+/** A request that waits for its response, or whose response is arriving. */
 export interface Waiting {
   readonly sent: ClientRequest;
   readonly response?: IncomingMessage | undefined;
-  /** What was seen of it the last time. */
+  /** What was seen of it at the last check. */
   sight?: Sight;
-  /** Its place among those that wait. */
+  /** Its place among the requests that wait. */
   index?: number | undefined;
   /** Called once nothing has happened for too long. */
   giveUp(): void;
@@ -20,20 +20,23 @@ interface Sight {
   readonly bytes: number;
 }
 
-/** An answer that says nothing for so long is given up. */
+/** A response that brings no bytes for this long is given up. */
 const IDLE_MS = 900_000;
 
 /**
- * Gives up requests on which nothing happens. One timer looks at all of them: to set several for each request costs more than
- * to send it. So it comes late by a tenth of the time, or a second at most.
+ * Gives up requests on which nothing happens. One timer checks all of them: several timers for each request would cost more than
+ * sending it. So it is late by a tenth of the time, but at most by a second.
  */
 export class Patience {
   readonly #timeoutMs: number;
-  /** No Set: what is left of its smaller tables would keep requests alive that are over, and the garbage collector busy. */
+  /** Not a Set: its old tables would keep ended requests alive, and the garbage collector busy. */
   readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param timeoutMs how long a connection may take, the body may stand still, and the head of an answer may be awaited after it */
+  /**
+   * @param timeoutMs how long a connection may take; how long the body may stand still; and how long the head of the response may
+   * then take
+   */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
@@ -56,17 +59,17 @@ export class Patience {
     last.index = index;
   }
 
-  /** Gives up what has waited for too long. The timer calls this. */
+  /** Gives up requests that have waited for too long. The timer calls this. */
   look(nowMs: number): void {
     if (this.#waiting.length === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
     for (const waiting of [...this.#waiting]) {
-      if (waiting.index === undefined) continue; // one that was given up just now has ended it
+      if (waiting.index === undefined) continue; // giving up another request has ended this one
       const stage = stageOf(waiting);
       const { socket } = waiting.sent;
-      // While the head of an answer is awaited, nothing else counts.
+      // While the request waits for the head of its response, only the time counts.
       const bytes = socket === null || stage === 'sent' ? 0 : socket.bytesRead + socket.bytesWritten;
       const { sight } = waiting;
       if (sight === undefined || stage !== sight.stage || bytes !== sight.bytes)

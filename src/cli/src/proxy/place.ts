@@ -25,7 +25,7 @@ export function toListenPlace(text: string, flag: string): ListenPlace {
   return { kind: 'port', host: name, port: Number(port) };
 }
 
-/** Whether only programs of this machine can reach a place. */
+/** Whether only programs on this machine can reach a place. */
 export function isLocal(place: ListenPlace): boolean {
   return place.kind === 'socket' || /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(place.host ?? '');
 }
@@ -37,7 +37,7 @@ export function toMode(text: string): number {
 }
 
 /**
- * Reads where a proxy sends to: a URL without a path, or with `unix:` the path of a Unix socket.
+ * Reads where a proxy sends requests: a URL without a path, or `unix:` and the path of a Unix socket.
  *
  * @throws UsageError
  */
@@ -52,7 +52,7 @@ export function toServerPlace(text: string, flag: string): Place {
   return { shown: url.origin, url };
 }
 
-/** The error for what is no origin, with the flag as it was meant if that is clear. */
+/** The error for a text that is not an origin, with the corrected flag if that is clear. */
 function noOrigin(flag: string, text: string): UsageError {
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
   const whole = hasScheme ? text : `http://${text}`;
@@ -67,7 +67,7 @@ function noOrigin(flag: string, text: string): UsageError {
 /**
  * Listens.
  *
- * @param mode of a socket
+ * @param mode the mode of a socket
  * @returns where it listens, as a person would write it
  * @throws CommandError `port_unavailable`
  */
@@ -104,7 +104,7 @@ function unavailable(place: ListenPlace, { code, message }: NodeJS.ErrnoExceptio
   );
 }
 
-/** Removes a socket that a process has left which is gone. Anything else there stays, and listening fails. */
+/** Removes the socket of a process that has ended. Anything else stays there, and listening fails. */
 async function removeStale(path: string): Promise<void> {
   if (!isSocket(path)) return;
   const isStale = await new Promise<boolean>((resolve) => {

@@ -11,29 +11,29 @@ import type { Gathered } from './spool';
 /** A response of either version of HTTP. */
 export type ProxyResponse = ServerResponse | Http2ServerResponse;
 
-/** What the proxy answers by itself. */
+/** A response of the proxy itself. */
 export interface OwnAnswer {
   readonly status: number;
-  /** As the client sees it. */
+  /** The code that the client sees. */
   readonly wire: string;
-  /** As the log shows it. */
+  /** The code in the log. */
   readonly code: string;
   readonly message: string;
 }
 
-/** Whether nobody waits for this answer any more. */
+/** Whether nobody waits for this response any more. */
 export function isGone(response: ProxyResponse): boolean {
   return response.destroyed || response.writableFinished;
 }
 
-/** Gives a body back once its exchange is over: it may still go out when the answer has begun. */
+/** Releases a body once its exchange is over: it may still be sent when the response has begun. */
 export function releaseAfter(response: ProxyResponse, gathered: Gathered): void {
   const release = () => void gathered.release().catch(() => {});
   if (isGone(response)) release();
   else response.once('close', release);
 }
 
-/** The answer to a request that failed with an error. An unknown error is a fault of this proxy: 500. */
+/** The response to a request that failed with an error. An unknown error is a fault of this proxy: 500. */
 export function answerTo(error: unknown): OwnAnswer {
   if (error instanceof ProxyFault) {
     const { status, code, message } = error;
@@ -54,16 +54,16 @@ export function answerTo(error: unknown): OwnAnswer {
 }
 
 /**
- * Answers a request without the server behind. If its body has not arrived, the connection ends with the answer.
+ * Answers a request without the server behind the proxy. If the body has not arrived, the connection ends with the response.
  *
- * An answer that has begun can only be broken off.
+ * A response that has begun can only be broken off.
  */
 export function reply(request: ProxyRequest, response: ProxyResponse, answer: OwnAnswer): void {
   try {
     if (response.headersSent || response.writableEnded) breakOff(response);
     else write(request, response, answer);
   } catch {
-    breakOff(response); // Node takes no answer for a stream that was reset
+    breakOff(response); // Node accepts no response for a stream that was reset
   }
 }
 
@@ -80,12 +80,12 @@ function write(request: ProxyRequest, response: ProxyResponse, { status, wire }:
     return;
   }
   response.setHeader('connection', 'close');
-  // A client that is still sending gets to read the answer before the connection is reset.
+  // A client that is still sending can read the response before the connection is reset.
   (response as ServerResponse).write(body);
   lingerOn(request, () => response.end());
 }
 
-/** What `verify()` has set, and what is right for any answer. */
+/** Headers that `verify()` has set, and that are right for any response. */
 const KEPT = /^(?:authmesh-.*|cache-control|vary)$/i;
 
 const LINGER_MS = 1000;
@@ -112,8 +112,8 @@ function lingerOn(request: ProxyRequest, done: () => void): void {
 }
 
 /**
- * Ends an exchange whose answer came before the end of its request. What nobody reads would keep the connection open, and its
- * end would not be noticed.
+ * Ends an exchange whose response came before the end of its request. Bytes that nobody reads would keep the connection open, and
+ * nobody would notice when it ends.
  */
 export function closeUnread(request: ProxyRequest, response: ProxyResponse): void {
   if (request.complete) return;
@@ -127,7 +127,7 @@ export function closeUnread(request: ProxyRequest, response: ProxyResponse): voi
   });
 }
 
-/** Ends an answer in its middle, so that the client sees that it is not complete. */
+/** Breaks a response off, so that the client sees that it is not complete. */
 export function breakOff(response: ProxyResponse): void {
   const { stream } = response as Partial<Http2ServerResponse>;
   if (stream !== undefined && stream !== null && 'close' in stream) stream.close(NGHTTP2_INTERNAL_ERROR);
@@ -142,7 +142,7 @@ export interface AnswerHead {
   readonly lines: Lines;
 }
 
-/** The head of a server's answer: without what is of its connection, and without what only amesh may say. */
+/** The head of a server's response, without the headers of its connection, and without those that only amesh may set. */
 export function headOf(
   answer: IncomingMessage,
   drops: (facts: NameFacts) => boolean = ({ isOfProxy }) => isOfProxy,
@@ -150,7 +150,7 @@ export function headOf(
   return { status: answer.statusCode ?? 502, lines: endToEnd(answer.rawHeaders, drops) };
 }
 
-/** Bodies that have no end that anybody waits for. */
+/** The types of bodies whose end nobody waits for. */
 const ENDLESS =
   /^(?:text\/event-stream|application\/(?:x-ndjson|stream\+json|grpc)|multipart\/x-mixed-replace)/i;
 
@@ -159,13 +159,13 @@ export interface Relaying {
   readonly head: AnswerHead;
   readonly body: Readable;
   /**
-   * The most bytes of a body of unknown length that wait for its end, so that the whole is written at once; 0: none. Only such
-   * a body can be signed.
+   * The most bytes of a body of unknown length to hold until its end, so that the body is written in one piece; 0: none. Only a
+   * body that is held can be signed.
    */
   readonly holdsBytes: number;
 }
 
-/** Writes a server's answer. If its body breaks off, so does the answer. */
+/** Writes a server's response. If its body breaks off, so does the response. */
 export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relaying): void {
   if (response.headersSent || response.destroyed) {
     body.destroy();
@@ -189,17 +189,17 @@ export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relay
 }
 
 /**
- * `pipeline()` for the many short answers, which cost less like this.
+ * Like `pipeline()`, but cheaper for many short responses.
  *
- * @param lengthBytes as it was announced; undefined if it was not
+ * @param lengthBytes the announced length; undefined if none was announced
  */
 function pass(body: Readable, response: ProxyResponse, lengthBytes?: number): void {
-  const target = response as ServerResponse; // either kind has these methods
+  const target = response as ServerResponse; // both kinds have these methods
   const resume = () => void body.resume();
   let isEnded = false;
   body.on('data', (chunk: Buffer) => {
     if (chunk.length === lengthBytes) {
-      isEnded = true; // most answers come in one piece, and go on in one
+      isEnded = true; // most responses arrive in one piece, and are sent in one
       target.end(chunk);
     } else if (!target.write(chunk)) {
       body.pause();
@@ -214,13 +214,13 @@ function pass(body: Readable, response: ProxyResponse, lengthBytes?: number): vo
     if (!isEnded && !body.readableEnded) breakOff(response);
   });
   response.once('close', () => {
-    // To destroy a body that is complete would close its connection.
+    // Destroying a complete body would close its connection.
     if (!isEnded && !body.readableEnded) body.destroy();
   });
   body.resume();
 }
 
-/** `verify()` has said that the answer depends on the signature; so may the server, on something else. */
+/** Adds to `Vary`: `verify()` has set it for the signature, and the server may set it for other headers. */
 function addVary(response: ProxyResponse, value: string | string[]): void {
   const before = response.getHeader('vary');
   const names = [before ?? [], value]

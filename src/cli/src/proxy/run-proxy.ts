@@ -13,15 +13,14 @@ export interface RunOptions {
   /** How long to wait for open requests when the proxy ends. */
   readonly graceMs: number;
   readonly journal: Journal;
-  /** Called with where it listens, once it does. */
+  /** Called with the address once it listens. */
   readonly onListening: (address: string) => void;
   /** Called when it begins to end. */
   readonly onEnding: () => void;
 }
 
 /**
- * Serves until SIGTERM or Ctrl+C. Then it takes no more connections, and waits for those that are open; a second signal cuts
- * them.
+ * Serves until SIGTERM or Ctrl+C. Then it accepts no more connections, and waits for the open ones; a second signal cuts them.
  */
 export async function runProxy(handler: Handler, options: RunOptions): Promise<void> {
   const { place, mode, certificate, health, graceMs, journal, onListening, onEnding } = options;

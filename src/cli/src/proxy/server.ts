@@ -19,25 +19,25 @@ export interface Place {
 export interface Sending {
   readonly method: string;
   readonly target: string;
-  /** All header lines but `Connection`. */
+  /** All header lines except `Connection`. */
   readonly lines: Lines;
   /** Its body; undefined if it has none. */
   readonly body?: Readable | Uint8Array | undefined;
-  /** Called with what ends the request, and its answer. */
+  /** Called with a function that ends the request and its response. */
   readonly onSent: (destroy: () => void) => void;
 }
 
-/** What a server has answered: a response, or a connection that speaks another protocol from here on. */
+/** What a server has answered: a response, or a connection with another protocol from then on. */
 export interface Answered {
   readonly response: IncomingMessage;
   /** Only after 101: the connection, and what has arrived on it already. */
   readonly upgraded?: { readonly socket: Duplex; readonly head: Buffer } | undefined;
 }
 
-/** A body of so many bytes is written at once. Of a larger one, pieces show whether it still moves. */
+/** A body of up to so many bytes is written in one call. A larger one is written in pieces, which show whether it still moves. */
 const AT_ONCE_BYTES = 65_536;
 
-/** A body of so many bytes goes out in one piece with its head, as a text of which each character is one byte. */
+/** A body of up to so many bytes is sent in one piece with the head, as a text in which each character is one byte. */
 const WITH_HEAD_BYTES = 8192;
 const MAX_HEADER_BYTES = 65_536;
 
@@ -49,11 +49,11 @@ export class Server {
   readonly #host: string;
   readonly #port: string;
   readonly #patience: Patience;
-  /** The last Keep-Alive of the server, and the seconds in it. */
+  /** The last Keep-Alive header of the server, and the seconds in it. */
   #hint: string | undefined;
   #idleSeconds: number | undefined;
 
-  /** @param timeoutMs how long to wait for a connection, and for the head of an answer */
+  /** @param timeoutMs how long to wait for a connection, and for the head of a response */
   constructor(place: Place, timeoutMs: number) {
     this.place = place;
     const { url } = place;
@@ -72,25 +72,26 @@ export class Server {
   }
 
   /**
-   * A server says how long it keeps an idle connection, and Node looks at that only with a timeout of the agent. A request with a body that
-   * meets the end of its connection could not be sent once more.
+   * A server says how long it keeps an idle connection, but Node uses that only if the agent has a timeout. If the connection ended
+   * while a request with a body is sent, that request could not be sent again.
    */
   #leaveInTime(agent: Agent): void {
     const keep = agent.keepSocketAlive;
     agent.keepSocketAlive = (socket) => {
       const isKept = keep.call(agent, socket) as unknown;
       if (this.#idleSeconds === undefined || isKept === false) return isKept as undefined;
-      // The agent destroys a free connection on which nothing has happened for so long.
+      // The agent destroys a free connection on which nothing has happened for this long.
       (socket as Socket).setTimeout(Math.max(1, this.#idleSeconds * 1000 - 1000));
       return isKept as undefined;
     };
   }
 
-  /** Sends a request and waits for the head of its answer. @throws ProxyFault `server_unreachable`; what its body throws */
+  /** Sends a request and waits for the head of its response. @throws ProxyFault `server_unreachable`; what its body throws */
   send(sending: Sending): Promise<Answered> {
     return new Promise((resolve, reject) => {
       this.#sendOnce(sending, resolve, (error) => {
-        // A server may close an idle connection just as it is used. It has not seen the request then, or may see it twice.
+        // A server may close an idle connection at the moment when it is used. Then it has not seen the request, or it may see it
+        // twice.
         if (error instanceof StaleConnection && sending.body === undefined && isSafe(sending.method))
           this.#sendOnce(sending, resolve, reject);
         else reject(error);
@@ -174,10 +175,10 @@ export class Server {
   }
 }
 
-/** One request and its answer. */
+/** One request and its response. */
 interface Exchange extends Waiting {
   response: IncomingMessage | undefined;
-  /** What is wrong with its body. */
+  /** The error of its body. */
   bodyError: Error | undefined;
 }
 
@@ -191,7 +192,7 @@ function sendBody(exchange: Exchange, body: Readable): void {
   body.on('close', () => {
     if (!body.readableEnded) stop(new Error('The body ended early.'));
   });
-  // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
+  // A server may respond before it has read the whole body. The client gets that response, so its request must not be destroyed.
   sent.on('close', () => body.unpipe(sent));
   body.pipe(sent);
 }
@@ -215,16 +216,16 @@ function isSafe(method: string): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
 }
 
-/** Why an answer cannot go on, as the end of a sentence; undefined if it can. */
+/** Why a response cannot be passed on, as the end of a sentence; undefined if it can. */
 function faultOfAnswer({ statusCode = 0, rawHeaders }: IncomingMessage): string | undefined {
   if (statusCode < 200 || statusCode > 599) return String(statusCode);
-  // Nobody asked for another coding of the connection, and nothing here would decode it.
+  // Nobody has asked for another transfer coding, and nothing here would decode it.
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   const isKnown = codings.every((coding) => coding.trim().toLowerCase() === 'chunked');
   return isKnown ? undefined : 'with an unknown Transfer-Encoding';
 }
 
-/** Whether an error says what is wrong with a body, and not only that somebody has gone. */
+/** Whether an error says what is wrong with a body, and not only that somebody has left. */
 function isOfBody(error: unknown): boolean {
   return error instanceof ProxyFault || isAmeshError(error);
 }

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { CommandError } from '../errors/errors';
 import { ProxyFault } from './fault';
 
-/** The most of one body that is kept in memory, in bytes. Also the default of `maxBodyBytes` of `verify()`. */
+/** The most of one body that is kept in memory, in bytes. It is also the default of `maxBodyBytes` of `verify()`. */
 export const MEMORY_BYTES = 1_048_576;
 
 /** The most bodies that are in files at once. */
@@ -14,30 +14,30 @@ const MAX_FILES = 64;
 
 const MAX_CHUNKS = 4096;
 
-/** A body of which all bytes are here. */
+/** A complete body. */
 export interface Gathered {
   readonly lengthBytes: number;
-  /** All of it, if it is in memory. */
+  /** The bytes, if they are in memory. */
   readonly bytes: Buffer | undefined;
-  /** `sha-256=:…:`, the value of Content-Digest, of a body in a file. The bytes of another one are at hand. */
+  /** For a body in a file: `sha-256=:…:`, the value of Content-Digest. Other bodies can be hashed from their bytes. */
   readonly digest: string | undefined;
-  /** A stream of all bytes, from their beginning. */
+  /** Returns a stream of all bytes, from the beginning. */
   open(): Readable;
-  /** Gives back what it takes. Call it once, whatever happens. */
+  /** Releases the memory or the file. Always call it, once. */
   release(): Promise<void>;
 }
 
-/** How much a {@link Spool} may take. */
+/** How much a {@link Spool} may store, in bytes. */
 export interface SpoolLimits {
   /** The largest body. */
   readonly maxBodyBytes: number;
-  /** All bodies in files together. */
+  /** The most for all bodies in files together. */
   readonly maxTotalBytes: number;
 }
 
 /**
- * Keeps bodies until they are complete: small ones in memory, others in files of this user alone. A file has no name once it
- * is open, so nothing of it is left when the process ends, however it ends.
+ * Keeps bodies until they are complete: small ones in memory, others in files that only this user can read. A file has no name once
+ * it is open, so nothing of it is left when the process ends, however it ends.
  */
 export class Spool {
   readonly #dir: string;
@@ -51,7 +51,7 @@ export class Spool {
   }
 
   /**
-   * Makes the folder, or checks that it is of this user alone, and removes what a crash has left in it.
+   * Makes the folder, or checks that only this user can use it, and removes files that a crash has left in it.
    *
    * @throws CommandError `spool_unsafe`
    */
@@ -77,7 +77,7 @@ export class Spool {
   /**
    * Reads a body to its end.
    *
-   * @param announced its length in bytes, if that is known
+   * @param announced the announced length in bytes, if it is known
    * @throws ProxyFault `payload_too_large`, `spool_full`; what the stream throws
    */
   async gather(source: Readable, announced = 0): Promise<Gathered> {
@@ -88,7 +88,7 @@ export class Spool {
     let lengthBytes = 0;
     let file: SpoolFile | undefined;
     try {
-      // Leaving the loop must not destroy the request: its caller still gets an answer.
+      // Leaving the loop must not destroy the request: its caller still gets a response.
       for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         lengthBytes += chunk.length;
         this.#check(lengthBytes);
@@ -159,7 +159,7 @@ export class Spool {
     this.#totalBytes += chunk.length;
     file.lengthBytes += chunk.length;
     try {
-      await file.handle.writeFile(chunk); // at the end of what was written before
+      await file.handle.writeFile(chunk); // appended to the bytes that were written before
     } catch (error) {
       throw full(`The folder for large bodies cannot be written: ${(error as Error).message}.`);
     }
@@ -190,7 +190,7 @@ function held(bytes: Buffer): Gathered {
   };
 }
 
-/** Reads a body whose length the parser checks. To iterate over it costs more than all the rest. */
+/** Reads a body whose length the parser checks. An iterator would cost more than all the rest. */
 function readWhole(source: Readable, lengthBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];

@@ -10,25 +10,25 @@ import type { Answered, Server } from './server';
 /** The name of the option of `fetch` through which a {@link Call} reaches the transport. */
 export const CALL = 'ameshProxyCall';
 
-/** A request of a client, as far as `fetch` has no place for it; the transport adds what came of it. */
+/** The parts of a client's request that `fetch` cannot take. The transport adds the result. */
 export interface Call {
-  /** Its header lines, which go on as they are, except for those that signing has set. */
+  /** Its header lines, which are passed on as they are, except for those that signing has set. */
   readonly lines: Lines;
-  /** Its headers as `fetch` was given them. */
+  /** Its headers, as they were passed to `fetch`. */
   readonly headers: Headers;
-  /** Of its body, in bytes, if that is a stream. */
+  /** The length of its body in bytes, if that is a stream. */
   readonly lengthBytes?: number | undefined;
   /** Whether it asks for a WebSocket. */
   readonly isUpgrade?: boolean | undefined;
-  /** Nothing is sent: only whether the target is listed counts. */
+  /** Whether this only checks that the target is in the list, and sends nothing. */
   readonly isProbe?: boolean | undefined;
-  /** Called with what ends a request, each time that one is sent; returns whether its client is gone already. */
+  /** Called each time that a request is sent, with a function that ends it; returns whether its client has left already. */
   readonly onSent?: ((destroy: () => void) => boolean) | undefined;
-  /** The last answer. */
+  /** The last response. */
   answer?: Answered;
-  /** Whether the body of the answer was decoded, because only then its proof can be checked. */
+  /** Whether the body of the answer was decoded, because its proof could not be checked otherwise. */
   isDecoded?: boolean;
-  /** Whether `fetch` was given no body of the response, because nothing there looks at it: it is passed on as it comes. */
+  /** Whether the response that `fetch` got has no body, because nothing there reads it: the body is passed on as it arrives. */
   isUntouched?: boolean;
 }
 
@@ -36,8 +36,8 @@ export interface Call {
 export class Probed extends Error {}
 
 /**
- * A `fetch` that sends the requests of one server, and refuses every other. Unlike the global one it sends header lines as
- * they are, and gives a body as it comes.
+ * A `fetch` that sends requests to one server, and refuses all others. Unlike the global one, it sends header lines as they are,
+ * and returns a body as it arrives.
  */
 export function createTransport(server: Server): typeof globalThis.fetch {
   return async (input, init = {}) => {
@@ -45,7 +45,7 @@ export function createTransport(server: Server): typeof globalThis.fetch {
     if (url.origin !== server.place.url.origin)
       throw new ProxyFault(421, 'wrong_host', `Nothing is sent to ${url.origin}.`);
     const headers = new Headers(init.headers);
-    // amesh.fetch names a target that this machine knows, and only that.
+    // amesh.fetch names the target only if this machine knows it.
     if (!headers.has('authmesh-target'))
       throw new ProxyFault(502, 'unknown_target', `This machine does not know whose ${url.host} is.`);
     const call = (init as { readonly [CALL]?: Call })[CALL];
@@ -87,7 +87,7 @@ function upgradeOrFraming(method: string, { bytes }: Body, call: Call | undefine
   return framingLines(method, bytes?.length ?? call?.lengthBytes);
 }
 
-/** The client's own lines, and those that signing has set, added or removed. */
+/** The client's own lines, with the changes that signing has made. */
 function linesOf(headers: Headers, call: Call | undefined): string[] {
   const kept: string[] = [];
   const same = new Set<string>();
@@ -101,7 +101,7 @@ function linesOf(headers: Headers, call: Call | undefined): string[] {
   return kept;
 }
 
-/** `amesh.fetch` may send a request once more after these, and gives their body up. */
+/** After these statuses, `amesh.fetch` may send a request once more, and discards the body. */
 const MAY_REFUSE: ReadonlySet<number> = new Set([401, 403, 421]);
 
 interface Receiving {
@@ -110,7 +110,7 @@ interface Receiving {
   readonly isHead: boolean;
 }
 
-/** A response for `amesh.fetch`. A connection that was upgraded has none: it looks like an empty 200. */
+/** A response for `amesh.fetch`. An upgraded connection has no response, so this looks like an empty 200. */
 function toResponse(
   { response: incoming, upgraded }: Answered,
   url: URL,
@@ -139,7 +139,7 @@ function toResponse(
   return response;
 }
 
-/** The codings of a body, in lower case; empty if it is as it was. A list may have empty members (RFC 9110 section 5.6.1). */
+/** The codings of a body, in lower case; empty if it has none. A list may have empty members (RFC 9110 section 5.6.1). */
 function codingOf(headers: Headers): string {
   const names = (headers.get('content-encoding') ?? '').split(',').map((name) => name.trim().toLowerCase());
   return names.filter((name) => name !== '' && name !== 'identity').join(', ');
@@ -162,12 +162,13 @@ function decoded(incoming: IncomingMessage, coding: string): Readable {
       `The response has the unknown coding ${JSON.stringify(coding)}.`,
     );
   }
-  // Nobody reads it yet, and an error that nobody hears would end the process. The stream keeps it for its first reader.
+  // Nobody reads the stream yet, and an error without a listener would end the process. The stream keeps the error for its first
+  // reader.
   decoder.on('error', () => {});
   return pipeline(incoming, decoder, () => {});
 }
 
-/** A stream that takes from the connection only what is read from it. */
+/** A stream that reads from the connection only as much as its reader takes. */
 function toStream(source: Readable): ReadableStream<Uint8Array> {
   const chunks = source.iterator() as AsyncIterator<Buffer>;
   return new ReadableStream<Uint8Array>(

@@ -3,7 +3,7 @@ import { type Duplex, pipeline } from 'node:stream';
 import type { AnswerHead } from './reply';
 import type { Answered } from './server';
 
-/** Answers an upgrade without one, and ends the connection. */
+/** Refuses an upgrade, and ends the connection. */
 export function refuseUpgrade(
   socket: Duplex,
   {
@@ -20,14 +20,14 @@ export function refuseUpgrade(
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const length = `content-length: ${Buffer.byteLength(body)}\r\n`;
   socket.end(`${statusLine(status)}${lines.join('')}${length}connection: close\r\n\r\n${body}`);
-  // The end of a connection from which nobody reads is not noticed, and a stranger may keep it open for ever.
+  // Nobody would notice the end of a connection from which nobody reads, and a stranger could keep it open for ever.
   socket.resume();
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 const LINGER_MS = 1000;
 
-/** Writes what a server has answered to an upgrade: 101, or a response to a request like any other. */
+/** Writes the response of a server to an upgrade: 101, or any other response. */
 export function writeUpgrade(
   socket: Duplex,
   { status, lines }: AnswerHead,
@@ -41,7 +41,7 @@ export function writeUpgrade(
   for (let i = 0; i + 1 < lines.length; i += 2) head += `${lines[i]}: ${lines[i + 1]}\r\n`;
   for (let i = 0; i + 1 < own.length; i += 2) head += `${own[i]}: ${own[i + 1]}\r\n`;
   socket.write(`${head}\r\n`, 'latin1');
-  // The end of the connection is the end of the body: its length may not be known.
+  // The body ends with the connection, since its length may not be known.
   if (upgraded === undefined) pipeline(response, socket, () => socket.destroy());
 }
 
@@ -50,14 +50,14 @@ function statusLine(status: number): string {
 }
 
 /**
- * Calls `onClose` when a client leaves before its upgrade is answered. Nothing is read from such a connection otherwise, so its end would
- * not be noticed.
+ * Calls `onClose` when a client leaves before its upgrade is answered. Nothing else reads from such a connection, so nobody would
+ * notice its end.
  *
- * @returns ends that, before the connection is joined with another one
+ * @returns a function that stops this, before the connection is joined with another one
  */
 export function watchClient(socket: Duplex, onClose: () => void): () => void {
-  const read = () => {}; // what arrives stays in the buffer of the stream
-  if (socket.destroyed || socket.readableEnded) onClose(); // while it was verified
+  const read = () => {}; // bytes that arrive stay in the buffer of the stream
+  if (socket.destroyed || socket.readableEnded) onClose(); // the client has left while the request was verified
   socket.once('close', onClose).once('end', onClose).on('readable', read);
   return () => void socket.off('readable', read).off('end', onClose);
 }
@@ -79,7 +79,7 @@ export function joinSockets(one: Joined, other: Joined): void {
   for (const socket of sockets) {
     socket.on('error', end);
     socket.once('close', end);
-    // What the other side still sends is of no use to one that has ended, but may be under way.
+    // A side that has ended may still get bytes that the other side has already sent.
     socket.once('end', () => setTimeout(end, HALF_OPEN_MS).unref());
   }
   one.socket.pipe(other.socket).pipe(one.socket);

@@ -3,8 +3,8 @@ import { networkInterfaces } from 'node:os';
 import { isLoopback } from '@authmesh/sdk/admin/list';
 
 /**
- * The addresses at which other machines on this network may reach this one, as hosts of URLs: its IPv4 addresses, or else
- * its IPv6 addresses in brackets, or else localhost.
+ * The addresses at which other machines on this network may reach this one, as hosts of URLs: its IPv4 addresses; if it has none,
+ * its IPv6 addresses in brackets; otherwise localhost.
  */
 export function ownAddresses(): string[] {
   const outward = interfaces().filter(({ internal }) => !internal);
@@ -26,8 +26,7 @@ export function loopbackAddress(): string {
 }
 
 /**
- * The URLs under which other machines reach a relay that has a loopback name here. A relay that listens on loopback alone
- * has none.
+ * The URLs under which other machines reach a relay that has a loopback name here. A relay that listens only on loopback has none.
  */
 export async function urlsElsewhere(relay: string): Promise<string[]> {
   const url = new URL(relay);
@@ -42,7 +41,7 @@ export async function urlsElsewhere(relay: string): Promise<string[]> {
 
 const CONNECT_MS = 1000;
 
-/** Whether something listens there. */
+/** Whether something listens at this address and port. */
 function accepts(address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: address.replace(/^\[|\]$/g, ''), port, timeout: CONNECT_MS });
@@ -52,7 +51,7 @@ function accepts(address: string, port: number): Promise<boolean> {
       socket.destroy();
     });
     socket.once('timeout', () => socket.destroy());
-    socket.once('error', () => {}); // it closes then
+    socket.once('error', () => {}); // 'close' follows
     socket.once('close', () => resolve(isReached));
   });
 }

@@ -18,7 +18,7 @@ export async function interruptible<T>(
   try {
     return await work(controller.signal);
   } catch (error) {
-    // By then something was written; the message says what.
+    // Something was written before; the message says what.
     const wasLate = controller.signal.aborted && isAmeshError(error) && error.code === 'pairing_unconfirmed';
     throw wasLate ? new InterruptedError(`Interrupted. ${error.message}`) : error;
   } finally {

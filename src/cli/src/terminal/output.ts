@@ -50,7 +50,7 @@ export async function printAll(result: Result, options: OutputOptions): Promise<
   if (!options.quiet) printNotes(notes, options);
 }
 
-/** Until a stream takes more, or never will: `amesh curl URL | head -1`. */
+/** Waits until a stream accepts more, or never will: `amesh curl URL | head -1`. */
 function drained(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
     const events = ['drain', 'error', 'close'];

@@ -69,7 +69,7 @@ export async function readText(text: string): Promise<string> {
  * Reads one line from the terminal; empty after Ctrl+D. Input typed before the question appears is discarded.
  *
  * @param signal cancels the question
- * @param output where the question and what is typed appear
+ * @param output where the question and the typed text appear
  * @throws InterruptedError; the signal's reason
  */
 export async function ask(
@@ -111,10 +111,10 @@ export async function ask(
 }
 
 /**
- * Asks for a new secret on the terminal, twice, and shows nothing of it.
+ * Asks for a new secret on the terminal, twice, without showing it.
  *
- * @param what what it is, such as `passphrase`
- * @throws UsageError without a terminal, for an empty one, or if the two differ; InterruptedError
+ * @param what the kind of secret, such as `passphrase`
+ * @throws UsageError without a terminal, for an empty secret, or if the two differ; InterruptedError
  */
 export async function askNewSecret(what: string): Promise<string> {
   if (!isAttended())
@@ -132,7 +132,7 @@ async function askHidden(text: string): Promise<string> {
   let isAsked = false;
   const output = new Writable({
     write(chunk, _encoding, done) {
-      if (!isAsked) process.stderr.write(chunk); // the question, and nothing that is typed
+      if (!isAsked) process.stderr.write(chunk); // shows the question, and nothing that is typed
       isAsked ||= String(chunk).includes(text);
       done();
     },

@@ -20,7 +20,7 @@ export class Teller {
     else if (!this.#options.quiet) aboveQuestion(() => printNotes(notes, this.#options));
   }
 
-  /** Prints data for the other machine on stdout, if that is not a terminal, or nothing else is printed. */
+  /** Prints data for the other machine on stdout, if stdout is not a terminal, or if nothing else is printed. */
   data(line: string): void {
     if (!this.#options.json && (this.#options.quiet || process.stdout.isTTY !== true))
       printLines(process.stdout, [line]);

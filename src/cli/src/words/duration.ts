@@ -8,16 +8,16 @@ export interface DurationRange {
   readonly most: number;
 }
 
-/** How long a token or a delegation may be valid. A shorter one than a second has ended before it is used. */
+/** How long a token or a delegation may be valid. Anything shorter than a second would end before its use. */
 export const UP_TO_A_DAY: DurationRange = { least: 1, most: SECONDS.d };
 
 /** How long a device may be trusted, or unused: up to ten years. */
 export const UP_TO_TEN_YEARS: DurationRange = { least: 1, most: 3650 * SECONDS.d };
 
 /**
- * A flag that takes a duration. Its help says the same range as its error.
+ * A flag that takes a duration. Its help and its error name the same range.
  *
- * @param byDefault as it would be typed; undefined if the flag has no default
+ * @param byDefault the default as it would be typed; undefined if the flag has none
  */
 export function durationFlag(what: string, range: DurationRange, byDefault?: string) {
   const otherwise = byDefault === undefined ? '' : `default ${byDefault}, `;
@@ -43,7 +43,7 @@ export function toSeconds(text: string, where: string, range: DurationRange): nu
   });
 }
 
-/** In the largest unit that is exact, but one day is 24h. */
+/** A duration in the largest unit that is exact, except that one day is 24h. */
 export function durationText(seconds: number): string {
   const units = Object.entries(SECONDS).reverse();
   const [unit, size] = units.find(([unit, size]) => {

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors/errors';
 
-/** Six digits in two groups of three, which are easy to read out. */
+/** Writes six digits in two groups of three, which are easy to read out. */
 export function inGroups(code: string): string {
   return `${code.slice(0, 3)} ${code.slice(3)}`;
 }

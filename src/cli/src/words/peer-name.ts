@@ -1,7 +1,7 @@
-/** Enough to recognise a machine. The whole name is stored, and shown once the machine is trusted. */
+/** Enough characters to recognise a machine. The whole name is stored, and is shown once the machine is trusted. */
 const MAX_SHOWN = 32;
 
-/** All but letters, digits, and characters of names and addresses. Only this program may print ticks and arrows. */
+/** Everything except letters, digits, and characters of names and addresses. Only this program may print ticks and arrows. */
 const STRANGE = /[^\p{L}\p{N}\p{M} .,_@:/+()'-]/gu;
 
 /** Digits like those of a code, and words that this program uses about codes. */
@@ -30,12 +30,12 @@ export function peerName(name: string): PeerName {
   return { shown: `"${short}"`, isMisleading };
 }
 
-/** Letters that are written from right to left, and what the Unicode Bidirectional Algorithm treats like them. */
+/** Letters that are written from right to left, and characters that the Unicode Bidirectional Algorithm treats like them. */
 const FROM_RIGHT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 /**
- * A text, and behind it digits that somebody types or compares. A terminal would swap their groups on a line with letters from
- * right to left (UAX #9, rule N1), so they get one of their own then.
+ * A text, followed by digits that somebody types or compares. On a line with letters from right to left, a terminal would swap the
+ * groups of digits (UAX #9, rule N1), so the digits then get a line of their own.
  */
 export function withDigits(text: string, digits: string): string[] {
   return FROM_RIGHT.test(text) ? [`  ${text}:`, `      ${digits}`] : [`  ${text}:   ${digits}`];

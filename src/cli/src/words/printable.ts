@@ -16,7 +16,7 @@ function escapeUnit(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
 
-/** What a delegation or a bootstrap token begins with, and the rest of it. */
+/** A delegation, an answer key or a bootstrap token, by its beginning. */
 const SECRET = /\b(amesh_(?:delegation|answer_key)_|eyJ)[\w.~-]{20,}/g;
 
 /** A text that may repeat an argument: somebody may have typed a secret where an ID or a name belongs. */

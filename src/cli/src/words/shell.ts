@@ -7,7 +7,9 @@ export function shellWord(text: string): string {
   return /^[\w .,:@+=/-]*$/.test(text) ? `"${text}"` : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** How to name a device on a command line if nobody else has its name: by that if it is one plain word, otherwise by its ID. */
+/**
+ * How to name a device on a command line if no other device has its name: by the name if it is one plain word, otherwise by the ID.
+ */
 export function nameForCommand(device: { friendlyName: string; deviceId: string }): string {
   return /^[A-Za-z0-9][\w.-]*$/.test(device.friendlyName) ? device.friendlyName : device.deviceId;
 }

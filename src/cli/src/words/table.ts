@@ -14,7 +14,7 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** In code points, which is exact for most names. */
+/** The width of a text in code points, which is exact for most names. */
 function widthOf(text: string): number {
   return [...text].length;
 }

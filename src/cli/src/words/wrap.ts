@@ -19,7 +19,7 @@ export function wrap(line: string, width: number): string[] {
   const lines: string[] = [];
   let rest = line;
   while (rest.length > width) {
-    // Not within the indentation: that would repeat for ever.
+    // It does not break within the indentation: that would repeat for ever.
     const space = rest.lastIndexOf(' ', width);
     const cut = space > indent.length ? space : rest.indexOf(' ', width);
     if (cut === -1) break;

@@ -2,7 +2,7 @@ import type { RequestView } from '@authmesh/sdk/core';
 import type { ProxyRequest } from './framing';
 import { eachLine, type Lines, valuesOf } from './header-lines';
 
-/** A request of HTTP/2 as one of HTTP/1.1: with a Host, and with one line of cookies (RFC 9113 sections 8.2.3, 8.3.1). */
+/** The lines of an HTTP/2 request in HTTP/1.1: with a Host, and with one line of cookies (RFC 9113 sections 8.2.3, 8.3.1). */
 export function asHttp1(request: ProxyRequest, lines: Lines): string[] {
   const cookies = valuesOf(lines, 'cookie');
   const kept: string[] = [];

@@ -1,14 +1,14 @@
 import type { AuthMeshIdentity } from '@authmesh/sdk/core';
 
 /**
- * The header lines that tell the server behind who has called. Each is ASCII, and each but the last is always there, so that
- * a server never takes one from anywhere else.
+ * The header lines that tell the server behind the proxy who has called. All are ASCII. All except the last are always there, so
+ * that a server never gets one from anywhere else.
  *
  * - `AuthMesh-Caller-Id`: the ID of the key that signed
- * - `AuthMesh-Caller-First-Id`: the first ID that the device had; the same with each of its keys
+ * - `AuthMesh-Caller-First-Id`: the first ID that the device had, which stays the same when its key is rotated
  * - `AuthMesh-Caller-Name`: its name, percent-encoded as UTF-8 except for `A-Z a-z 0-9 - . _ ~` (RFC 3986 section 2.3)
  * - `AuthMesh-Caller-Scopes`: its scopes, separated by spaces; empty if it has none
- * - `AuthMesh-Caller-Delegate`: only of a delegate, the name that its device gave it
+ * - `AuthMesh-Caller-Delegate`: only for a delegate: the name that its device gave it
  */
 export function callerLines({
   deviceId,
@@ -26,7 +26,7 @@ export function callerLines({
   return delegate === undefined ? lines : [...lines, 'AuthMesh-Caller-Delegate', delegate.name];
 }
 
-/** A field value may hold visible ASCII only (RFC 9110 section 5.5), and a name any character. */
+/** A field value may only have visible ASCII (RFC 9110 section 5.5), but a name may have any character. */
 export function percentEncoded(text: string): string {
   if (/^[\w.~-]*$/.test(text)) return text;
   let encoded = '';

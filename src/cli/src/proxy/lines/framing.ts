@@ -5,7 +5,7 @@ import { faultOf, valuesOf } from './header-lines';
 /** A request of either version of HTTP. */
 export type ProxyRequest = IncomingMessage | Http2ServerRequest;
 
-/** Whether it came over HTTP/2. Its stream says so: anybody can write HTTP/2.0 into a request line. */
+/** Whether it came over HTTP/2. The stream shows that: anybody can write HTTP/2.0 into a request line. */
 export function isHttp2(request: ProxyRequest): request is Http2ServerRequest {
   return request.httpVersionMajor === 2 && (request as Partial<Http2ServerRequest>).stream !== undefined;
 }
@@ -24,13 +24,13 @@ export function bodyLength(request: ProxyRequest): number | undefined {
   return valuesOf(request.rawHeaders, 'transfer-encoding').length > 0 ? undefined : 0;
 }
 
-/** The methods of which no server expects a body. With any other one, it may take the lack of a length for an error. */
+/** The methods for which no server expects a body. With any other method, a server may treat a missing length as an error. */
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /**
- * The lines that say how long a body is, instead of the ones that came. None of those may stay.
+ * The lines that say how long a body is. They replace the lines that arrived, none of which may stay.
  *
- * @param length in bytes; undefined if it is only known at the end
+ * @param length the length in bytes; undefined if it is only known at the end
  */
 export function framingLines(method: string, length: number | undefined): string[] {
   if (length === undefined) return ['Transfer-Encoding', 'chunked'];

@@ -3,7 +3,7 @@ import { factsOf, type NameFacts } from './names';
 /** Header lines as Node's `rawHeaders` has them: names and values in turn. */
 export type Lines = readonly string[];
 
-/** Calls `see` with each line: its lower-case name, its value and the name as it came. Pseudo-headers are left out. */
+/** Calls `see` with each line: its lower-case name, its value and the name as it arrived. Pseudo-headers are left out. */
 export function eachLine(lines: Lines, see: (name: string, value: string, sent: string) => void): void {
   for (let i = 0; i + 1 < lines.length; i += 2) {
     const sent = lines[i] as string;
@@ -36,10 +36,13 @@ function connectionOptions(lines: Lines): readonly string[] {
     .filter((option) => option !== '');
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that must not be there
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/;
 
-/** Node drops what comes behind a thousand lines, and its parser goes by it: a length, for example. Names and values count. */
+/**
+ * Node drops all lines after the thousandth, but its parser uses them, for example a length. Names and values are counted
+ * separately.
+ */
 const MOST_LINES = 2000;
 
 /**
@@ -67,7 +70,7 @@ export function faultOf(lines: Lines): string | undefined {
   return hasConnection ? connectionFault(lines) : undefined;
 }
 
-/** Which headers have been there that may be there once: of two lines, two readers can take different ones. */
+/** Which of the headers that may be there only once were seen: of two lines, two readers could use different ones. */
 interface Seen {
   host: boolean;
   length: boolean;
@@ -94,7 +97,7 @@ function faultIn(name: string, value: string, seen: Seen): string | undefined {
         ? undefined
         : 'transfer-encoding is not "chunked"';
     case 'trailer':
-      return /^[\s,]*$/.test(value) ? undefined : 'trailers are not signed'; // an empty list announces none
+      return /^[\s,]*$/.test(value) ? undefined : 'trailers are not signed'; // an empty list announces no trailers
   }
 }
 
@@ -104,8 +107,8 @@ function once(seen: Seen, key: keyof Seen, name: string): string | undefined {
 }
 
 /**
- * If `Connection` named what decides about a request, this proxy would have to remove it, and the server behind would see
- * another request than the one that was signed.
+ * If `Connection` named a header that decides about a request, this proxy would have to remove that header, and the server behind
+ * it would see another request than the one that was signed.
  */
 function connectionFault(lines: Lines): string | undefined {
   for (const option of connectionOptions(lines)) {
@@ -115,9 +118,9 @@ function connectionFault(lines: Lines): string | undefined {
 }
 
 /**
- * The lines that go on to the other side: without those of one connection, and without those that `drops` names.
+ * The lines that are passed on: without those of one connection, and without those for which `drops` returns true.
  *
- * @param drops is asked for each other line
+ * @param drops called for each other line
  */
 export function endToEnd(lines: Lines, drops: (facts: NameFacts, value: string) => boolean): string[] {
   const options = connectionOptions(lines);
@@ -133,7 +136,7 @@ export function endToEnd(lines: Lines, drops: (facts: NameFacts, value: string) 
   return kept;
 }
 
-/** Lines grouped by name, each name as it was sent first. A single line is a text. */
+/** Lines grouped by name, each name as it was first sent. A single line is a text. */
 export function grouped(lines: Lines): Map<string, [sent: string, value: string | string[]]> {
   const groups = new Map<string, [string, string | string[]]>();
   eachLine(lines, (name, value, sent) => {

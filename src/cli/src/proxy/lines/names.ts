@@ -1,15 +1,18 @@
-/** What the proxy has to know of the name of a header. */
+/** What the proxy has to know about the name of a header. */
 export interface NameFacts {
   readonly lower: string;
   /** Whether it is a token without underscore: CGI, WSGI and others give `a-b` and `a_b` the same variable. */
   readonly isRight: boolean;
-  /** Whether it is of one connection only (RFC 9110 section 7.6.1), or proxies speak to each other by it. */
+  /** Whether it belongs to one connection only (RFC 9110 section 7.6.1), or is for proxies. */
   readonly isHopByHop: boolean;
   /** Whether it decides what a request is. */
   readonly isDeciding: boolean;
-  /** Whether a server might take it for one that this proxy sets. Some turn every character but letters and digits into the same one. */
+  /**
+   * Whether a server might take it for a header that this proxy sets. Some turn every character except letters and digits into the
+   * same one.
+   */
   readonly isOfProxy: boolean;
-  /** Whether a server might take it for one that says for whom a proxy in front has sent the request. */
+  /** Whether a server might take it for a header that says for whom a proxy in front has sent the request. */
   readonly isForwarded: boolean;
 }
 
@@ -36,7 +39,7 @@ const OF_PROXY = /^(?:x-)?authmesh(?:-|$)/;
 const FORWARDED =
   /^(?:forwarded(?:-.+)?|x-forwarded(?:-.+)?|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip)$/;
 
-/** Programs send the same few names again and again, and a stranger may send any. */
+/** How many names are remembered: programs send the same few names again and again, but a stranger may send any. */
 const MOST_KNOWN = 1000;
 const LONGEST_KNOWN = 64;
 
