@@ -22,7 +22,7 @@ export interface CallerRotationOptions {
   readonly tell: (line: string) => void;
   /** Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
-  /** Sends own requests; default the global `fetch`. */
+  /** Sends the requests that ask a target about a key; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 

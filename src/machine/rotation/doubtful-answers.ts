@@ -17,11 +17,11 @@ export interface DoubtfulAnswersOptions {
   readonly memory: TargetMemory;
   /** Logs a line once. */
   readonly tell: (line: string) => void;
-  /** Sends own requests; default the global `fetch`. */
+  /** Sends the requests that ask a target about a key; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
-/** Refusals that nobody has proven: asks the target by an own request whether it knows the key that has signed. */
+/** Refusals that nobody has proven: asks the target with a request of its own whether it knows the key that has signed. */
 export class DoubtfulAnswers {
   readonly #options: DoubtfulAnswersOptions;
   readonly #doubtful = new WeakMap<object, Doubtful>();
@@ -36,8 +36,8 @@ export class DoubtfulAnswers {
   }
 
   /**
-   * After an answer that is not proven and says that the target does not know the key: asks the target by an own request, whose
-   * answer has to be proven, at most once in 30 s. Over plain http, nothing else changes the key.
+   * After an answer that is not proven and says that the target does not know the key: asks the target with a separate request,
+   * whose answer has to be proven, at most once in 30 s. Over plain http, nothing else changes the key.
    *
    * @param answer the response, or the error about it
    * @param isSafe whether the request has no effect. Somebody in between may hold back any other request, and have it carried out

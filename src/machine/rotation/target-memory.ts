@@ -11,8 +11,8 @@ const REFUSED_EVERY_MS = 30_000;
 export type Which = 'former' | 'next';
 
 /**
- * What a target says about the next key in a proven answer to an own request; `unknown` if it only knows the former key, and says
- * nothing about the next one.
+ * What a target says about the next key in a proven answer to a request that asks about it; `unknown` if it only knows the former
+ * key, and says nothing about the next one.
  */
 export type Found = 'accepted' | 'waiting' | 'refused' | 'unknown' | undefined;
 
@@ -28,7 +28,7 @@ export interface Memory {
   uses?: Which | undefined;
   /** When a refusal last changed the key, or had the target asked about it, by `performance.now()`. */
   refusedAtMs?: number | undefined;
-  /** What an own request after that refusal finds out. */
+  /** What the request that was sent after that refusal finds out. */
   finding?: Promise<Found> | undefined;
 }
 
