@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -34,6 +35,8 @@ async function run(args: readonly string[]) {
   ]);
   return { code, stdout, stderr };
 }
+
+const UPGRADE = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\n`;
 
 const bun = await findRuntime('bun');
 
@@ -75,6 +78,24 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
       await sleep(5500);
       t.send({ type: 'msg', body: 'still here' });
       expect(await c.next()).toEqual({ type: 'msg', body: 'still here' });
+    });
+
+    it('survives connections that are reset while it answers', async () => {
+      const { port, child } = await start(command);
+      for (const upgrade of ['', 'Connection: Upgrade\r\nUpgrade: h2c\r\n', UPGRADE])
+        for (const path of ['/health', '/ws', '/other'])
+          for (const answered of [false, true]) {
+            const socket = connect(port, '127.0.0.1');
+            socket.on('error', () => {});
+            await once(socket, 'connect');
+            socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n${upgrade}\r\n`);
+            await (answered ? Promise.race([once(socket, 'data'), once(socket, 'close')]) : sleep(20));
+            socket.resetAndDestroy();
+          }
+      const [t, c] = await pair(port);
+      t.send({ type: 'msg', body: 'still here' });
+      expect(await c.next()).toEqual({ type: 'msg', body: 'still here' });
+      expect(child.exitCode).toBe(null);
     });
 
     it('on SIGTERM lets the session end, sends draining to new clients, and exits with 0', async () => {

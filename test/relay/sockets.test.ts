@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { createRelay } from '@authmesh/relay';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Client, metric, pair, startRelay, type TestRelay } from './client';
@@ -195,6 +196,28 @@ describe('upgrades', () => {
     const [failure] = await once(socket, 'error');
     expect(String(failure)).toContain('404');
   });
+
+  it.each(['h2c', 'h2c, websocket', 'TLS/1.0', 'web socket'])(
+    'to %s are answered like other requests, and the connection ends',
+    async (protocol) => {
+      const { port } = await start();
+      for (const [path, status] of [
+        ['/health', '200 OK'],
+        ['/ws', '426 Upgrade Required'],
+        ['/other', '404 Not Found'],
+      ]) {
+        const socket = connect(port, '127.0.0.1').setEncoding('utf8');
+        // HTTP2-Settings comes from curl --http2, and from the HttpClient of Java in each first request over http.
+        socket.write(
+          `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ${protocol}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n`,
+        );
+        const answer = await text(socket);
+        expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status}\r\n`));
+        expect(answer).toMatch(/\r\nconnection: close\r\n/i);
+        if (path === '/health') expect(answer.endsWith('\r\n\r\n{"status":"ok"}')).toBe(true);
+      }
+    },
+  );
 
   it.concurrent.each([
     ['to something else', 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'],

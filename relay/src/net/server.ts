@@ -6,6 +6,7 @@ import { WebSocketServer } from 'ws';
 import { Deadlines } from '../limits/deadlines';
 import type { RelayApp } from './app';
 import type { ConnectionLimit } from './connection-limit';
+import { answerOtherUpgrades } from './upgrades';
 
 /** The largest frame per byte of its body: every byte may be escaped as six. */
 const MAX_FRAME_BYTES = 64 * 1024;
@@ -48,10 +49,13 @@ export class RelayServer {
       websocket: { server: sockets as never },
       serverOptions: { headersTimeout: HANDSHAKE_MS, requestTimeout: HANDSHAKE_MS, maxHeaderSize: 8192 },
     }) as Server;
+    answerOtherUpgrades(this.#server);
     this.#server.maxConnections = maxConnections;
     this.#server.maxRequestsPerSocket = MAX_REQUESTS;
     this.#server.on('request', ({ socket }) => this.#handshaking.add(socket, performance.now()));
     this.#server.on('connection', (connection: Socket) => {
+      // Node removes its own listener at an upgrade, and any client can reset its connection then.
+      connection.on('error', () => {});
       this.#connections.add(connection);
       this.#handshaking.add(connection, performance.now());
       connection.on('close', () => {
