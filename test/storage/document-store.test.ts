@@ -145,6 +145,63 @@ describeWithRedis('with Redis', () => {
     await own.stop();
   });
 
+  it.each([
+    ['still answers', 'yes', 'READONLY'],
+    ['has lost its new master', 'no', 'MASTERDOWN'],
+  ])(
+    'finds the new master behind its address, if the old one became a replica that %s',
+    async (_, stale, reply) => {
+      const [first, second] = await Promise.all([startRedis(), startRedis()]);
+      const [old, promoted] = [new Redis(first.url), new Redis(second.url)];
+      const proxy = await startSlowProxy(first.port);
+      const url = `redis://127.0.0.1:${proxy.port}`;
+      const store = new RedisDocumentStore({ kind: 'url', url, redis: {} }, 'amesh:');
+      opened.push(store);
+      let told = 0;
+      store.watch('list', () => {
+        told++;
+      });
+      expect(await store.swap('list', null, bytes('one'))).toBe(true);
+      await promoted.set('elsewhere', '1');
+      await promoted.hset('amesh:list', { document: 'one' });
+      await old.config('SET', 'replica-serve-stale-data', stale);
+      await old.replicaof('127.0.0.1', stale === 'yes' ? second.port : 1);
+      const failure = { code: 'allow_list_unavailable', message: expect.stringContaining(reply) };
+      await expect(store.swap('list', bytes('one'), bytes('two'))).rejects.toMatchObject(failure);
+      const before = told;
+      proxy.toPort = second.port; // the open connections stay
+      const swapped = () => store.swap('list', bytes('one'), bytes('two'));
+      await vi.waitFor(async () => expect(await swapped()).toBe(true), { timeout: SOON, interval: 100 });
+      expect(await promoted.hget('amesh:list', 'document')).toBe('two');
+      await vi.waitFor(() => expect(told).toBeGreaterThan(before), SOON);
+      store.close();
+      for (const client of [old, promoted]) client.disconnect();
+      await proxy.close();
+      await Promise.all([first.stop(), second.stop()]);
+    },
+  );
+
+  it('cuts its connection to a replica now and then only, since others read through it', async () => {
+    const [master, replica] = await Promise.all([startRedis(), startRedis()]);
+    const admin = new Redis(replica.url);
+    await admin.replicaof('127.0.0.1', master.port);
+    const store = new RedisDocumentStore({ kind: 'url', url: replica.url, redis: {} }, 'amesh:');
+    opened.push(store);
+    await store.read('list');
+    const before = Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))?.[1]);
+    const all = Array.from({ length: 50 }, () => store.confirm('list', 'i', 1));
+    for (const { status } of await Promise.allSettled(all)) expect(status).toBe('rejected');
+    for (let i = 0; i < 50; i++) {
+      await expect(store.confirm('list', 'i', 1)).rejects.toThrow('READONLY You can');
+      expect(await store.read('list')).toBe(null);
+    }
+    const after = Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))?.[1]);
+    expect(after - before).toBeLessThan(20);
+    store.close();
+    admin.disconnect();
+    await Promise.all([master.stop(), replica.stop()]);
+  });
+
   it('says that it does not know whether a change was made where Redis falls silent', async () => {
     const own = await startRedis();
     const store = new RedisDocumentStore({ kind: 'url', url: own.url, redis: {} }, '');

@@ -6,6 +6,8 @@ export interface SlowProxy {
   readonly port: number;
   /** How much later, from now on. */
   delayMs: number;
+  /** The port that new connections lead to. */
+  toPort: number;
   /** Nothing more comes through the connections that there are, and neither side is told. New ones work. */
   freeze(): void;
   close(): Promise<void>;
@@ -15,7 +17,7 @@ export async function startSlowProxy(toPort: number): Promise<SlowProxy> {
   const sockets = new Set<Socket>();
   const frozen = new WeakSet<Socket>();
   const server = createServer((near) => {
-    const far = connect(toPort, '127.0.0.1');
+    const far = connect(proxy.toPort, '127.0.0.1');
     for (const [socket, other] of [
       [near, far],
       [far, near],
@@ -39,6 +41,7 @@ export async function startSlowProxy(toPort: number): Promise<SlowProxy> {
   const proxy: SlowProxy = {
     port: (server.address() as AddressInfo).port,
     delayMs: 0,
+    toPort,
     freeze() {
       for (const socket of sockets) frozen.add(socket);
     },

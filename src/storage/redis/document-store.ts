@@ -1,5 +1,6 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
+import { asSentence } from '../../core/errors/define-codes';
 import { within } from '../../core/within';
 import { warnOnce } from '../../process/log';
 import type { DocumentStore, PageChanges } from '../document-store';
@@ -21,6 +22,12 @@ const PING_EVERY_MS = 10_000;
 
 /** A large document gets more time: it takes longer to transfer. */
 const BYTES_A_MS = 10_000;
+
+/** The replies of a Redis that is a replica, or not ready. Redis 6 writes them after the name of the script. */
+const UNFIT = /(?:^|-)(?:READONLY|MASTERDOWN|LOADING) /;
+
+/** How old a connection must be before it is replaced because of such a reply: reads may still work, and would fail with it. */
+const REPLACED_AFTER_MS = 2000;
 
 /** The most pages in one reply: with more, other requests would wait until all are read from the connection. */
 const PAGES_AT_ONCE = 4;
@@ -97,6 +104,8 @@ export class RedisDocumentStore implements DocumentStore {
   #pinging: NodeJS.Timeout | undefined;
   /** Until when the answer counts that this Redis evicts no list, by `performance.now()`. */
   #keepsUntil = Number.NEGATIVE_INFINITY;
+  /** When the connection was made, by `performance.now()`. */
+  #connectedAt = Number.NEGATIVE_INFINITY;
   readonly #ready = new Set<() => void>();
   readonly #watched = new Map<string, (() => void)[]>();
 
@@ -254,7 +263,15 @@ export class RedisDocumentStore implements DocumentStore {
   /** Forgets what is known about Redis: the connection may now lead to another one. */
   #changed(): void {
     this.#keepsUntil = Number.NEGATIVE_INFINITY;
+    this.#connectedAt = performance.now();
     this.#wake();
+  }
+
+  /** After a failover, the address may lead to the new master, while open connections still lead to the old one. */
+  #replace(): void {
+    const isNew = performance.now() - this.#connectedAt < REPLACED_AFTER_MS;
+    if (isNew || this.#commands.isCluster) return; // a cluster names its masters itself
+    for (const connection of [this.#commands, this.#subscriber]) connection?.client?.disconnect();
   }
 
   /** @throws AmeshError `allow_list_unavailable` if this Redis may evict the list, which would then be gone without a trace */
@@ -307,10 +324,12 @@ export class RedisDocumentStore implements DocumentStore {
       // If the connection was just lost, its own error says more than the error of the command.
       const { message } = toReason(isReplied ? (error as Error) : (connection.reason ?? (error as Error)));
       const cause = Object.assign(new Error(message), { isReply: isReplied });
-      if (!cause.isReply) connection.client?.disconnect(); // silent or lost: a new connection may work
+      if (!cause.isReply)
+        connection.client?.disconnect(); // silent or lost: a new connection may work
+      else if (UNFIT.test(message)) this.#replace();
       throw new AmeshError(
         SERVER_CODES.allow_list_unavailable,
-        `The store of the allow list failed: ${error instanceof IoRedisError ? error.why : `${message}.`}`,
+        `The store of the allow list failed: ${error instanceof IoRedisError ? error.why : asSentence(message)}`,
         {
           cause,
           ...(error instanceof IoRedisError ? error.advice : { fix: 'Check the Redis of AMESH_STORE_URL.' }),
