@@ -167,7 +167,7 @@ describe.each(latest(frameworks))('bodies through $name', ({ express }) => {
   }
 
   describe.each(befores)('%s before verify()', (before) => {
-    describe.each(afters)('%s after it', (after) => {
+    describe.each(afters)('%s after verify()', (after) => {
       const url = () => server.origin + pathOf(before, after);
 
       // multer cannot parse what express.raw() has read: such a server is wrong with or without verify().

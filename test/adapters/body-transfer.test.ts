@@ -101,7 +101,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
     expect(JSON.parse(response.body)).toMatchObject({ sha256: sha256(body) });
   });
 
-  it('a body that trickles in, split anywhere', async () => {
+  it('a body that arrives in small pieces, split anywhere', async () => {
     const body = Buffer.from('{"a":"grüße"}');
     const { line, headers } = await signed({
       method: 'POST',
@@ -162,7 +162,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
       expect(JSON.parse(response.body)).toMatchObject({ sha256: sha256('') });
     });
 
-    it('reports a form without parts and does not hang multer', async () => {
+    it('reports a form without parts, and multer does not hang', async () => {
       const { line, headers } = await signed({
         method: 'POST',
         target: '/multer',
@@ -174,7 +174,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
     });
   });
 
-  it('Expect: 100-continue is answered, and the body verified', async () => {
+  it('Expect: 100-continue is answered, and the body is verified', async () => {
     const body = randomBytes(1000);
     const { line, headers } = await signed({ method: 'PUT', target: '/pipe', body });
     const client = await RawClient.connect(server.port);
@@ -190,7 +190,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
     ['/pipe', 'chunked'],
     ['/slow', 'content-length'],
     ['/slow', 'chunked'],
-  ])('%s: client abort in mid-body, %s', async (target, framing) => {
+  ])('%s: the client aborts in the middle of the body, %s', async (target, framing) => {
     const body = randomBytes(100_000);
     const { line, headers } = await signed({ method: 'POST', target, body });
     const client = await RawClient.connect(server.port);
@@ -206,7 +206,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
     await expectServing();
   });
 
-  it('a connection serves on after a handler that leaves the body unread', async () => {
+  it('a connection serves the next request after a handler that leaves the body unread', async () => {
     const client = await RawClient.connect(server.port);
     for (let i = 0; i < 3; i++) {
       const body = randomBytes(250_000);
@@ -234,13 +234,13 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
   });
 
   describe('maxBodyBytes', () => {
-    it('lets a body of exactly so many bytes through', async () => {
+    it('accepts a body of exactly that size', async () => {
       const body = randomBytes(MAX);
       const response = await machines.controller.fetch(`${server.origin}/pipe`, { method: 'POST', body });
       expect(await response.json()).toMatchObject({ sha256: sha256(body) });
     });
 
-    it('refuses a longer Content-Length before any byte of the body has come', async () => {
+    it('refuses a longer Content-Length before any byte of the body has arrived', async () => {
       const body = randomBytes(MAX + 1);
       const { line, headers } = await signed({ method: 'POST', target: '/pipe', body });
       const client = await RawClient.connect(server.port);
@@ -255,7 +255,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
       await expectServing();
     });
 
-    it('refuses chunks beyond it without waiting for the last', async () => {
+    it('refuses chunks beyond it without waiting for the last chunk', async () => {
       const body = randomBytes(MAX + 1);
       const { line, headers } = await signed({ method: 'POST', target: '/pipe', body });
       const client = await RawClient.connect(server.port);
@@ -268,7 +268,7 @@ describe.each(latest(frameworks))('transfer of bodies through $name', ({ express
       await expectServing();
     });
 
-    it('refuses what an express.raw() before it has read beyond it', async () => {
+    it('refuses a body that an express.raw() in front has read beyond it', async () => {
       const small = machines.targetWith({});
       const app = express();
       app.use(

@@ -113,7 +113,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     expect(received).toMatch(/^HTTP\/1\.1 401 .*\r\nConnection: close\r\n.*\r\n\r\n$/is);
   });
 
-  it('the answer does not wait for the body, and the connection closes when the body is there', async () => {
+  it('the response does not wait for the body, and the connection closes when the body has arrived', async () => {
     const client = await RawClient.connect(server.port);
     client.write(unsignedHead(10), '12345');
     expect((await client.response()).status).toBe(401);
@@ -134,7 +134,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     stolen.stop();
   });
 
-  it('a client that goes on for ever is cut off after some megabytes', async () => {
+  it('a client that never stops is cut off after some megabytes', async () => {
     const socket = connect(server.port, '127.0.0.1');
     const errors: unknown[] = [];
     socket.on('error', (error) => errors.push(error));
@@ -150,7 +150,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     expect(written).toBeLessThan(100);
   });
 
-  it('a client that goes away meanwhile does no harm', async () => {
+  it('a client that leaves in the meantime does no harm', async () => {
     for (let i = 0; i < 20; i++) {
       const client = await RawClient.connect(server.port);
       client.write(unsignedHead(1000), '12345');
@@ -162,7 +162,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     expect(await response.text()).toBe('in');
   });
 
-  it('a refusal whose body is there already keeps the connection', async () => {
+  it('a refusal keeps the connection if the body has already arrived', async () => {
     const client = await RawClient.connect(server.port);
     client.write(unsignedHead(0));
     const response = await client.response();

@@ -3,12 +3,12 @@ import * as entry from '@authmesh/sdk/express';
 import { describe, expect, it } from 'vitest';
 
 describe('@authmesh/sdk/express', () => {
-  it('names what amesh has, and nothing else', () => {
+  it('exports the same names as amesh, and nothing else', () => {
     expect(Object.keys(entry).sort()).toEqual(['hasScope', 'rawBody', 'streamUnverifiedBody', 'verify']);
     expect(entry.rawBody).toBe(amesh.rawBody);
   });
 
-  it('asks the instance that it is given, with the other options', () => {
+  it('uses the instance that is passed, with the other options', () => {
     const asked: unknown[] = [];
     const instance = {
       verifier(options: unknown) {
@@ -20,7 +20,7 @@ describe('@authmesh/sdk/express', () => {
     expect(asked).toEqual([{ maxBodyBytes: 5 }]);
   });
 
-  it('refuses what is no option, and a request in place of them', () => {
+  it('refuses a value that is not an option, and a request instead of options', () => {
     expect(() => entry.verify({ maxBodyBites: 5 } as never)).toThrow('has no option "maxBodyBites"');
     expect(() => entry.verify({ socket: {} } as never)).toThrow('was given a request');
     expect(() => entry.verify(null as never)).toThrow('takes an options object');

@@ -49,7 +49,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     expect(codes()).toEqual(['missing_header']);
   });
 
-  it('says who called, and when', async () => {
+  it('names the caller, and the time', async () => {
     const app = express();
     app.get('/', machines.target.verify(), (req, res) => void res.json(req.authMesh));
     const { origin } = await serve(app);
@@ -67,7 +67,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
   });
 
   it.each(['/api/v1/orders?b=2&a=1&b=%20', '/api/v1/a%2Fb', '/api/v1//x', '/api/v1'])(
-    'verifies the whole target behind sub-apps and routers: %s',
+    'verifies the whole target after sub-apps and routers: %s',
     async (target) => {
       const router = express.Router();
       router.use('/v1', machines.target.verify(), (req, res) => void res.json([req.url, req.originalUrl]));
@@ -82,7 +82,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     },
   );
 
-  it('refuses a request whose url somebody before it has rewritten', async () => {
+  it('refuses a request whose url was rewritten before it', async () => {
     const app = express();
     app.use((req, _res, next) => {
       req.url = '/elsewhere';
@@ -110,7 +110,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     '/api\\orders',
     'http://127.0.0.1/api/orders',
     '*',
-  ])('path-confusion: no unsigned way past the mount path: %s', async (target) => {
+  ])('path-confusion: no unsigned request gets past the mount path: %s', async (target) => {
     let reached = 0;
     const app = express();
     app.use('/api', machines.target.verify());
@@ -172,7 +172,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       ['a function that trusts it', (address: string) => address === '127.0.0.1'],
       ['a hop count', 1],
       ['loopback', 'loopback'],
-    ])('believes X-Forwarded-Host where trust proxy is %s', async (_name, trust) => {
+    ])('trusts X-Forwarded-Host if trust proxy is %s', async (_name, trust) => {
       expect((await viaProxy(appWith({ hosts }, trust))).body).toBe('in');
     });
 
@@ -182,7 +182,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       ['a function that does not trust it', () => false],
       ['another subnet', '10.0.0.0/8'],
       ['no hops', 0],
-    ])('untrusted-forwarded-host: ignores it where trust proxy is %s', async (_name, trust) => {
+    ])('untrusted-forwarded-host: ignores it if trust proxy is %s', async (_name, trust) => {
       const response = await viaProxy(appWith({ hosts }, trust));
       expect(response.status).toBe(421);
       expect(response.body).toBe('{"error":"wrong_host"}');
@@ -192,40 +192,40 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       );
     });
 
-    it('believes it in a sub-app where the app around it does', async () => {
+    it('trusts it in a sub-app if the outer app does', async () => {
       const app = express();
       app.set('trust proxy', true);
       app.use('/api', appWith({ hosts }));
       expect((await viaProxy(app, { signed: '/api/orders' })).body).toBe('in');
     });
 
-    it('believes it with the option trustForwardedHost', async () => {
+    it('trusts it with the option trustForwardedHost', async () => {
       expect((await viaProxy(appWith({ hosts, trustForwardedHost: true }))).body).toBe('in');
     });
 
-    it('takes the left-most of several, as Express does', async () => {
+    it('uses the left-most of several values, as Express does', async () => {
       const forwarded = 'api.example.com, inner.example.com';
       expect((await viaProxy(appWith({ hosts }, true), { forwarded })).body).toBe('in');
     });
 
-    it('falls back to Host where the proxy sends none', async () => {
+    it('uses Host if the proxy sends no X-Forwarded-Host', async () => {
       const app = appWith({ hosts }, true);
       expect((await viaProxy(app, { forwarded: '', host: 'api.example.com' })).body).toBe('in');
     });
 
-    it('forwarded-host-injection: refuses one that is no host', async () => {
+    it('forwarded-host-injection: refuses a value that is not a host', async () => {
       const response = await viaProxy(appWith({ hosts }, true), { forwarded: 'api.example.com/x' });
       expect(response.status).toBe(400);
       expect(codes()).toEqual(['malformed_header']);
     });
 
-    it('forwarded-host-injection: refuses one that is not ours', async () => {
+    it('forwarded-host-injection: refuses a host that is not ours', async () => {
       const response = await viaProxy(appWith({ hosts }, true), { forwarded: 'evil.example.com' });
       expect(response.status).toBe(421);
       expect(codes()).toEqual(['wrong_host']);
     });
 
-    it('authority takes the place of Host', async () => {
+    it('authority replaces Host', async () => {
       expect((await viaProxy(appWith({ authority: 'api.example.com' }), { forwarded: '' })).body).toBe('in');
       await server?.close();
       // Also of what a client says of itself.
@@ -233,7 +233,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       expect((await viaProxy(app, { forwarded: 'evil.example.com' })).body).toBe('in');
     });
 
-    it('pathPrefix is put back in front of the path', async () => {
+    it('pathPrefix is prepended to the path', async () => {
       const options = { authority: 'api.example.com', pathPrefix: '/v1' };
       expect((await viaProxy(appWith(options), { signed: '/v1/orders?a=1', sent: '/orders?a=1' })).body).toBe(
         'in',
@@ -273,7 +273,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     it('accepted responses are private and vary with the signature', async () => {
       expect(await headersOf()).toEqual({ cacheControl: 'private', vary: VARY });
     });
-    it('Vary is added to what is there', async () => {
+    it('Vary is added to an existing Vary', async () => {
       expect((await headersOf(set('Vary', 'Accept-Encoding, authorization'))).vary).toBe(
         'Accept-Encoding, authorization, Signature-Input',
       );
@@ -284,7 +284,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       await server?.close();
       expect((await headersOf(set('Vary', ''))).vary).toBe(VARY);
     });
-    it('what forbids more than private stays', async () => {
+    it('a directive that is stricter than private stays', async () => {
       expect((await headersOf(set('Cache-Control', 'no-store'))).cacheControl).toBe('no-store');
       await server?.close();
       expect((await headersOf(set('Cache-Control', 'private, max-age=5'))).cacheControl).toBe(
@@ -293,17 +293,17 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       await server?.close();
       expect((await headersOf(set('Cache-Control', 'public, max-age=5'))).cacheControl).toBe('private');
     });
-    it('private for single fields does not count as private', async () => {
+    it('private for single fields is not enough', async () => {
       const before = set('Cache-Control', 'public, max-age=5, private="set-cookie"');
       expect((await headersOf(before)).cacheControl).toBe('private');
     });
-    it('the handler may say otherwise', async () => {
+    it('the handler may set something else', async () => {
       const after = set('Cache-Control', 'public, max-age=60');
       expect((await headersOf(undefined, after)).cacheControl).toBe('public, max-age=60');
     });
   });
 
-  it('leaves a response alone that somebody has sent meanwhile', async () => {
+  it('leaves a response alone that somebody has sent in the meantime', async () => {
     const unhandled: unknown[] = [];
     const onUnhandled = (reason: unknown) => void unhandled.push(reason);
     process.on('unhandledRejection', onUnhandled);
@@ -325,7 +325,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     expect(unhandled).toEqual([]);
   });
 
-  it('hands errors that are no refusal to next()', async () => {
+  it('passes errors that are not refusals to next()', async () => {
     const app = express();
     app.use(machines.target.verify());
     app.use((_req, _res) => {
@@ -363,7 +363,7 @@ describe('without Express', () => {
     expect((await fetch(origin)).status).toBe(401);
   });
 
-  it('verifies in a stack like that of Connect, which shortens url and keeps originalUrl', async () => {
+  it('verifies in a stack like Connect, which shortens url and keeps originalUrl', async () => {
     type Request = Parameters<Parameters<typeof createServer>[1] & object>[0] & { originalUrl?: string };
     const verify = machines.target.verify();
     const { origin } = await serve(
@@ -401,7 +401,7 @@ describe('a verifier that fails', () => {
   const verify = verifyExpress({ amesh: { verifier: () => verifier } });
   hasTime = false;
 
-  it('lets nobody in without Express either, where a callback may take no error', async () => {
+  it('lets nobody in without Express either, where a callback may not accept an error', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {});
     const { origin } = await serve((req, res) => verify(req, res, () => void res.end('in')));
     const response = await machines.controller.fetch(origin, { method: 'POST', body: 'x' });
@@ -423,7 +423,7 @@ describe('a verifier that fails', () => {
 });
 
 describe('in production', () => {
-  it('says once that nonces are kept in memory', async () => {
+  it('says once that nonces are stored in memory', async () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const env = { NODE_ENV: 'production' };
     machines.targetWith({ env, nonceStore: new InMemoryNonceStore() }).verify();
@@ -442,7 +442,7 @@ describe('in production', () => {
 });
 
 describe('hosts of an instance', () => {
-  it('stay where an option of verify() is undefined', async () => {
+  it('stay if an option of verify() is undefined', async () => {
     const machines = await createMachines();
     const verify = machines.targetWith({ hosts: ['api.example.com'] }).verify({ hosts: undefined });
     const server = await listen((req, res) => verify(req, res, () => void res.end('in')));

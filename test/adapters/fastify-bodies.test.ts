@@ -90,7 +90,7 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
     expect(codes()).toEqual([]);
   });
 
-  it('@fastify/multipart, which takes the raw request', async () => {
+  it('@fastify/multipart, which reads the raw request', async () => {
     const form = new FormData();
     form.set('note', 'grüße ☃');
     form.set('file', new Blob([binary], { type: 'application/octet-stream' }), 'blob.bin');
@@ -129,7 +129,7 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
     expect(handled).toBe(0);
   });
 
-  it('chunked, trickling in', async () => {
+  it('chunked, in small pieces', async () => {
     const type = { 'content-type': 'application/json' };
     const { line, headers } = await signed({ target: '/parsed', headers: type, body: '{"a":"ü"}' });
     const client = await RawClient.connect(serving.port);
@@ -147,7 +147,7 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
   it.each([
     ['Content-Length: 0', ''],
     ['Transfer-Encoding: chunked', '0\r\n\r\n'],
-  ])('an empty body hangs nobody: %s', async (framing, sent) => {
+  ])('an empty body makes nobody hang: %s', async (framing, sent) => {
     for (const type of ['text/plain', 'application/octet-stream', 'application/json', '']) {
       const fields = type === '' ? {} : { headers: { 'content-type': type } };
       const { line, headers } = await signed({ target: '/parsed', ...fields });
@@ -159,7 +159,7 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
     }
   });
 
-  it('a connection serves on behind a handler whose parser leaves the body', async () => {
+  it('a connection serves the next request after a handler whose parser leaves the body unread', async () => {
     const client = await RawClient.connect(serving.port);
     const body = randomBytes(250_000);
     for (let i = 0; i < 3; i++) {
@@ -175,7 +175,7 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
     expect(handled).toBe(3);
   });
 
-  it('client abort in mid-body', async () => {
+  it('the client aborts in the middle of the body', async () => {
     const body = randomBytes(100_000);
     const { line, headers } = await signed({ target: '/stream', body });
     const client = await RawClient.connect(serving.port);
@@ -187,15 +187,15 @@ describe.each(latest(fastifies))('bodies through $name', ({ fastify, multipart }
     expect((await post('/parsed', 'next')).status).toBe(200);
   });
 
-  describe('maxBodyBytes and bodyLimit both count', () => {
-    it('beyond maxBodyBytes it is ours, also where bodyLimit is larger', async () => {
+  describe('maxBodyBytes and bodyLimit both apply', () => {
+    it('a body beyond maxBodyBytes gets our refusal, even if bodyLimit is larger', async () => {
       const response = await post('/wide', new Uint8Array(MAX + 1), 'application/octet-stream');
       expect([response.status, await response.text()]).toEqual([413, '{"error":"payload_too_large"}']);
       expect(codes()).toEqual(['payload_too_large']);
       expect(handled).toBe(0);
     });
 
-    it("beyond bodyLimit it is Fastify's", async () => {
+    it('a body beyond bodyLimit gets the refusal of Fastify', async () => {
       expect((await post('/narrow', '12345')).status).toBe(200);
       const response = await post('/narrow', '123456');
       expect(response.status).toBe(413);

@@ -41,7 +41,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
     return app;
   };
 
-  it('says who called, and when', async () => {
+  it('names the caller, and the time', async () => {
     const app = await withAuth();
     app.get('/', async (request) => request.authMesh);
     const { origin } = await up(app);
@@ -60,7 +60,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
     expect(response.headers.get('vary')).toBe('Authorization, Signature-Input');
   });
 
-  it('adds to Vary, and lets the handler say otherwise of the cache', async () => {
+  it('adds to Vary, and lets the handler set another Cache-Control', async () => {
     const app = fastify() as FastifyInstance;
     app.addHook('onRequest', async (_request, reply) => void reply.header('vary', 'Accept-Encoding'));
     await app.register(authMesh, { amesh: machines.target });
@@ -72,7 +72,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
   });
 
   describe('refusals', () => {
-    it('are the same JSON as everywhere, past error handlers, serialisers and onSend hooks', async () => {
+    it('are the same JSON as everywhere, whatever error handlers, serialisers and onSend hooks do', async () => {
       let told = 0;
       const app = fastify() as FastifyInstance;
       app.setErrorHandler((_error, _request, reply) => void reply.code(418).send('mine'));
@@ -108,7 +108,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       client.destroy();
     });
 
-    it('keep the headers that hooks before have set, such as those of CORS', async () => {
+    it('keep the headers that earlier hooks have set, such as those of CORS', async () => {
       const app = fastify() as FastifyInstance;
       app.addHook('onRequest', async (_request, reply) => {
         reply.header('access-control-allow-origin', '*').header('set-cookie', ['a=1', 'b=2']);
@@ -121,7 +121,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
     });
 
-    it('come before the body has, and before any preParsing hook', async () => {
+    it('come before the body has arrived, and before any preParsing hook', async () => {
       let parsed = 0;
       const app = fastify() as FastifyInstance;
       app.addHook('preParsing', async () => void parsed++);
@@ -146,7 +146,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       expect([response.status, await response.text()]).toEqual([200, method === 'HEAD' ? '' : 'in']);
     });
 
-    it('an unknown path tells a stranger nothing, and a caller 404', async () => {
+    it('an unknown path reveals nothing to a stranger, and is 404 for a caller', async () => {
       const app = await withAuth();
       const { origin } = await up(app);
       expect((await unsigned('/nowhere')).status).toBe(401);
@@ -155,7 +155,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       expect(await response.json()).toMatchObject({ statusCode: 404 });
     });
 
-    it('an error of a handler is the business of the error handler', async () => {
+    it('the error handler gets an error of a handler', async () => {
       const app = await withAuth();
       app.setErrorHandler((error: Error, _request, reply) => void reply.code(418).send(error.message));
       app.get('/', async () => {
@@ -166,7 +166,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       expect([response.status, await response.text()]).toEqual([418, 'the handler']);
     });
 
-    it('leaves an answer alone that somebody has sent meanwhile', async () => {
+    it('leaves a response alone that somebody has sent in the meantime', async () => {
       for (const isNew of [true, false]) {
         const app = fastify() as FastifyInstance;
         app.addHook('onRequest', async (_request, reply) => {
@@ -202,7 +202,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       },
     );
 
-    it('is refused where rewriteUrl routes it elsewhere', async () => {
+    it('is refused if rewriteUrl routes it elsewhere', async () => {
       const app = await withAuth({ rewriteUrl: () => '/inside' });
       app.get('/inside', async () => 'in');
       const { origin } = await up(app);
@@ -210,7 +210,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       expect(codes()).toEqual(['invalid_signature']);
     });
 
-    it('path-confusion: a rewritten target is not what is signed', async () => {
+    it('path-confusion: a rewritten target is not the signed one', async () => {
       const app = await withAuth({ rewriteUrl: () => '/inside' });
       app.get('/inside', async () => 'in');
       const { port, authority } = await up(app);
@@ -228,7 +228,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       '/orders;x',
       'http://127.0.0.1/orders',
       '*',
-    ])('path-confusion: no unsigned way to a route: %s', async (target) => {
+    ])('path-confusion: no unsigned request reaches a route: %s', async (target) => {
       let reached = 0;
       const app = await withAuth();
       app.get('/orders', async () => void reached++);
@@ -258,23 +258,26 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
     }
     const hosts = ['api.example.com'];
 
-    it('believes X-Forwarded-Host with trustForwardedHost', async () => {
+    it('trusts X-Forwarded-Host with trustForwardedHost', async () => {
       expect((await viaProxy({ hosts, trustForwardedHost: true })).body).toBe('in');
     });
 
-    it.each([false, true])('untrusted-forwarded-host: not by trustProxy: %s', async (trustProxy) => {
-      const got = await viaProxy({ hosts }, { trustProxy });
-      expect([got.status, got.body]).toEqual([421, '{"error":"wrong_host"}']);
-      expect(codes()).toEqual(['wrong_host']);
-    });
+    it.each([false, true])(
+      'untrusted-forwarded-host: does not trust it because of trustProxy: %s',
+      async (trustProxy) => {
+        const got = await viaProxy({ hosts }, { trustProxy });
+        expect([got.status, got.body]).toEqual([421, '{"error":"wrong_host"}']);
+        expect(codes()).toEqual(['wrong_host']);
+      },
+    );
 
-    it('authority takes the place of Host', async () => {
+    it('authority replaces Host', async () => {
       expect((await viaProxy({ authority: 'api.example.com' })).body).toBe('in');
     });
   });
 
   describe('encapsulation', () => {
-    it('in a scope it is for the routes of that scope, before and after it, and of those within', async () => {
+    it('in a scope it applies to all routes of that scope and of nested scopes', async () => {
       const app = fastify() as FastifyInstance;
       app.get('/open', async () => 'open');
       await app.register(
@@ -295,7 +298,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       }
     });
 
-    it('at the root it is for all, also within a plugin of the fastify-plugin kind', async () => {
+    it('at the root it applies to all routes, including those in a plugin made with fastify-plugin', async () => {
       const app = fastify() as FastifyInstance;
       const plugin = async (root: FastifyInstance) => {
         await root.register(authMesh, { amesh: machines.target });
@@ -307,7 +310,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       for (const path of ['/', '/scope']) expect((await unsigned(path)).status, path).toBe(401);
     });
 
-    it('scopes have options of their own, and one within another verifies the same request once', async () => {
+    it('scopes have their own options, and a nested scope verifies the same request once', async () => {
       const app = await withAuth();
       await app.register(async (scope) => {
         await scope.register(authMesh, { amesh: machines.target, maxBodyBytes: 3 });
@@ -359,7 +362,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       [{ hots: ['x'] }, /^verify\(\) has no option "hots"/],
       [{ maxBodyBytes: -1 }, /^maxBodyBytes must be a whole number of bytes\.$/],
       [{ prefix: '/api' }, /^authMesh takes no prefix: .* Register it inside that scope\.$/],
-    ])('%j is a TypeError at once', async (options, message) => {
+    ])('%j is a TypeError immediately', async (options, message) => {
       const app = fastify() as FastifyInstance;
       const failed = Promise.resolve(
         app.register(authMesh, { amesh: machines.target, ...options } as never).ready(),
@@ -412,12 +415,12 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
       });
     }
 
-    it('works as over a socket, without a body and with one', async () => {
+    it('works as over a socket, with a body and without one', async () => {
       expect((await injected('GET', '/')).json()).toEqual({ from: 'controller', body: null });
       expect((await injected('POST', '/?a', 'grüße')).json()).toEqual({ from: 'controller', body: 'grüße' });
     });
 
-    it('refuses another body, and what is not signed', async () => {
+    it('refuses another body, and a request that is not signed', async () => {
       const got = await injected('POST', '/', 'one', 'two');
       expect([got.statusCode, got.body]).toEqual([401, '{"error":"unauthorized"}']);
       const app = await withAuth();

@@ -100,7 +100,7 @@ async function signed(init: RequestInit = { method: 'POST', body: '{"amount":100
   return signRequest(new Request(URL_SIGNED, init), machines.signer);
 }
 
-it('gives the handler a body where the clone of a request is the request itself, as in @whatwg-node/fetch', async () => {
+it('gives the handler a body if the clone of a request is the request itself, as in @whatwg-node/fetch', async () => {
   const verifier = createServerVerifier({ amesh: machines.targetWith({ hosts: ['api.example.com'] }) });
   const request = await signed();
   const given = Object.defineProperties(lookalike(request), {
@@ -133,7 +133,7 @@ describe.each(Object.entries(kinds))('%s', (name, make) => {
     expect(own.waitUntil(Promise.resolve())[0]).toBe('/orders/7');
   }
 
-  it('with a body is the one that the handler gets, with what was on it', async () => {
+  it('with a body is the object that the handler gets, with its own properties', async () => {
     const given = make(await signed());
     const verdict = await verifier.verify(given);
     expect(verdict).toMatchObject({ ok: true });
@@ -144,7 +144,7 @@ describe.each(Object.entries(kinds))('%s', (name, make) => {
     expect(await verdict.request.json()).toEqual({ amount: 100 });
   });
 
-  it('is known when it is verified again, and can then be read again', async () => {
+  it('is recognised when it is verified again, and its body can then be read again', async () => {
     const given = make(await signed());
     expect(await verifier.verify(given)).toMatchObject({ ok: true });
     expect(await given.json()).toEqual({ amount: 100 });
@@ -167,7 +167,7 @@ describe.each(Object.entries(kinds))('%s', (name, make) => {
     expect(await verifier.verify(given)).toMatchObject({ ok: false, code: 'body_parser_ordering_error' });
   });
 
-  it('streamed has a body behind the gate, and what was on it', async () => {
+  it('that is streamed has a body behind the gate, and its own properties', async () => {
     const verdict = await streaming.verify(make(await signed()));
     expect(verdict).toMatchObject({ ok: true });
     if (!verdict.ok) return;
@@ -205,7 +205,7 @@ describe.each(Object.entries(kinds))('%s', (name, make) => {
     expect(await response.json()).toEqual({ by: 'controller', body: { amount: 100 } });
   });
 
-  it('is signed as what it says', async () => {
+  it('is signed as it is', async () => {
     const bare = make(new Request(URL_SIGNED, { method: 'PUT', body: 'hello', headers: { 'x-a': 'b' } }));
     const sent = await signRequest(bare, machines.signer);
     expect(sent.url).toBe(URL_SIGNED);
@@ -231,7 +231,7 @@ describe('a response of the handler', () => {
     },
   };
 
-  it.each(Object.entries(responses))('%s goes out itself, for no shared cache', async (name, respond) => {
+  it.each(Object.entries(responses))('%s is returned itself, for no shared cache', async (name, respond) => {
     const amesh = machines.targetWith({ hosts: ['api.example.com'] });
     const response = await withAmesh(() => respond(), { amesh })(await signed({ method: 'GET' }));
     expect(response.headers.get('cache-control')).toBe('private');
@@ -240,7 +240,7 @@ describe('a response of the handler', () => {
     expect(await response.text()).toBe('hello');
   });
 
-  it('that nobody may change is copied', async () => {
+  it('that is immutable is copied', async () => {
     const amesh = machines.targetWith({ hosts: ['api.example.com'] });
     const handler = withAmesh(() => Response.redirect('https://example.com/'), { amesh });
     const response = await handler(await signed({ method: 'GET' }));

@@ -61,7 +61,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
   const post = (headers: Record<string, string> = {}) => ({ method: 'POST', body: 'hello', headers });
   const bearer = (key: string) => post({ authorization: `Bearer ${key}` });
 
-  it('a refusal is the answer of docs/protocol.md', async () => {
+  it('a refusal is the response of docs/protocol.md', async () => {
     const { Hono } = await load();
     const { origin } = await serve(new Hono().use(protect()) as Hono);
     const response = await fetch(origin);
@@ -72,7 +72,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
     expect(await (await machines.controller.fetch(origin, post())).text()).toBe('controller hello');
   });
 
-  it('some(verify(), bearerAuth()) takes a right API key, and the body with it', async () => {
+  it('some(verify(), bearerAuth()) accepts a right API key, and the body with it', async () => {
     const { Hono, bearerAuth, combine } = await load();
     const app = new Hono();
     app.use(combine.some(protect(), bearerAuth({ token: KEY })));
@@ -85,7 +85,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
     expect((await fetch(origin, post())).status).toBe(401);
   });
 
-  it('some(verify(), bearerAuth()) waits for a body that is still on the way', async () => {
+  it('some(verify(), bearerAuth()) waits for a body that is still arriving', async () => {
     const { Hono, bearerAuth, combine } = await load();
     const app = new Hono();
     app.use(combine.some(protect(), bearerAuth({ token: KEY })));
@@ -131,7 +131,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
     expect((await machines.controller.fetch(`${origin}/open/x`)).status).toBe(200);
   });
 
-  it('an onError sees it as an HTTPException, in a nested application too', async () => {
+  it('an onError gets it as an HTTPException, in a nested application, too', async () => {
     const { Hono } = await load();
     const app = new Hono();
     const seen: unknown[] = [];
@@ -210,7 +210,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
     expect(response.headers.get('access-control-allow-origin')).toBe('https://example.com');
   });
 
-  it('closes the connection behind a refusal that leaves a body unread', async () => {
+  it('closes the connection after a refusal that leaves a body unread', async () => {
     const { Hono } = await load();
     const { port, authority } = await serve(new Hono().use(protect()) as Hono);
     const client = await RawClient.connect(port);

@@ -30,7 +30,7 @@ const touches: Record<string, { touch: (c: Context) => unknown; isLost?: boolean
   'c.req.formData()': { touch: (c) => c.req.formData().catch(() => {}), isLost: true },
 };
 
-describe('behind middleware that has touched the body', () => {
+describe('after middleware that has touched the body', () => {
   const text = '{"grüße":"☃ 😀"}';
   let server: Listening;
 
@@ -66,7 +66,7 @@ describe('behind middleware that has touched the body', () => {
     expect(await response.text()).toBe(text);
   });
 
-  it('a text that does not give the bytes back is no body', async () => {
+  it('a text that does not give the bytes back does not count as a body', async () => {
     const path = `/${Object.keys(touches).indexOf('c.req.text()')}/hono`;
     const init = { method: 'POST', body: Uint8Array.of(0xef, 0xbb, 0xbf, 0x61) };
     const response = await machines.controller.fetch(server.origin + path, init);
@@ -105,7 +105,7 @@ describe('in an application', () => {
   });
   afterAll(() => server.close());
 
-  it('a mounted application sees on Node what was signed', async () => {
+  it('on Node, a mounted application sees what was signed', async () => {
     const init = { method: 'POST', body: 'abc' };
     const response = await machines.controller.fetch(`${server.origin}/mounted/x?y=1`, init);
     expect(codes()).toEqual([]);
@@ -119,7 +119,7 @@ describe('in an application', () => {
     expect(response.headers.get('www-authenticate')).toBe('AuthMesh error="unauthorized"');
   });
 
-  it('a Response of the handler is for no shared cache either', async () => {
+  it('a Response of the handler is not for a shared cache either', async () => {
     const response = await machines.controller.fetch(`${server.origin}/own/x`);
     expect(response.headers.get('cache-control')).toBe('private');
     expect(response.headers.get('vary')).toBe('Accept, Authorization, Signature-Input');
@@ -131,13 +131,13 @@ describe('in an application', () => {
     expect(response.headers.get('vary')).toBe('Authorization, Signature-Input');
   });
 
-  it('errors of handlers are theirs', async () => {
+  it('errors of handlers are passed on', async () => {
     const response = await machines.controller.fetch(`${server.origin}/next/x`);
     expect(response.status).toBe(418);
     expect(await response.text()).toBe('handled');
   });
 
-  it('closes the connection behind a refusal that leaves a body unread', async () => {
+  it('closes the connection after a refusal that leaves a body unread', async () => {
     const client = await RawClient.connect(server.port);
     const host = `Host: ${server.authority}`;
     client.write(head('POST /cors/x HTTP/1.1', [host, 'Content-Length: 10']), '12345');
@@ -158,7 +158,7 @@ describe('in an application', () => {
     client.destroy();
   });
 
-  it('refuses a second line of what is signed', async () => {
+  it('refuses a second line of a signed header', async () => {
     const { line, headers } = await signedRaw(machines.signer, server.authority, {
       target: '/own/x',
       headers: { 'content-type': 'text/plain' },
@@ -182,7 +182,7 @@ describe('in an application', () => {
   });
 });
 
-it('takes HTTP/2, where the authority is in :authority', async () => {
+it('accepts HTTP/2, where the authority is in :authority', async () => {
   const app = new Hono().use(verify({ amesh: machines.target }));
   app.post('*', async (c) => c.json({ by: c.get('authMesh').friendlyName, body: await c.req.json() }));
   const listener = getRequestListener(app.fetch);
@@ -211,7 +211,7 @@ it('takes HTTP/2, where the authority is in :authority', async () => {
   await close();
 });
 
-it('without the bindings of Node it goes by the URL of the request', async () => {
+it('without the bindings of Node, it uses the URL of the request', async () => {
   const app = new Hono();
   const server = await serve(app, ((request: Request) => app.fetch(request)) as typeof app.fetch);
   app.use(verify({ amesh: machines.target, hosts: [server.authority] }));
@@ -224,7 +224,7 @@ it('without the bindings of Node it goes by the URL of the request', async () =>
   await server.close();
 });
 
-it('is not deceived by a binding that is called incoming', async () => {
+it('is not deceived by a binding with the name incoming', async () => {
   const app = new Hono().use(verify({ amesh: machines.target }));
   app.all('*', (c) => c.text('in'));
   const response = await app.request('http://localhost/', {}, { incoming: { method: 'GET', url: '/' } });
@@ -260,7 +260,7 @@ it('ends with the client', async () => {
   await server.close();
 });
 
-describe('on Node, the request behind verify()', () => {
+describe('on Node, the request after verify()', () => {
   /** What handlers get: whether it is still the request of the server, and the body, read in one way. */
   const readers: Record<string, (c: Context) => Promise<string>> = {
     'c.req.json()': async (c) => JSON.stringify(await c.req.json()),
@@ -312,13 +312,13 @@ describe('on Node, the request behind verify()', () => {
     await server.close();
   });
 
-  it.each(names)('is the one of the server, where nobody has touched it: %s', async (name) => {
+  it.each(names)('is the request of the server, if nobody has touched it: %s', async (name) => {
     const server = await serve(appWith((_c, next) => next()));
     expect(await read(server, name)).toEqual({ isSame: true, text: '{"a":1}' });
     await server.close();
   });
 
-  it.each(names)('is a copy, where somebody has made a complete one of it: %s', async (name) => {
+  it.each(names)('is a copy, if somebody has made a complete request of it: %s', async (name) => {
     const server = await serve(
       appWith((c, next) => {
         void c.req.raw.body;
@@ -329,7 +329,7 @@ describe('on Node, the request behind verify()', () => {
     await server.close();
   });
 
-  it('is a copy, where the requests of the server do not read rawBody', async () => {
+  it('is a copy, if the requests of the server do not read rawBody', async () => {
     const app = appWith((_c, next) => next());
     let older: object | undefined;
     const fetch: typeof app.fetch = (raw, env) => {

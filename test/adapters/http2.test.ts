@@ -142,7 +142,7 @@ describe.each([
       expect(codes()).toEqual([]);
     });
 
-    it('a body that trickles in', async () => {
+    it('a body that arrives in small pieces', async () => {
       const body = randomBytes(40);
       const stream = pair.session.request(await signedHeaders('POST', '/', body));
       for (const byte of body) {
@@ -175,7 +175,7 @@ describe.each([
       await expectServing();
     });
 
-    it('host stands in where there is no :authority', async () => {
+    it('host is used if there is no :authority', async () => {
       const { ':authority': host, ...headers } = await signedHeaders('GET', '/');
       expect((await http2Exchange(pair.session, { ...headers, host: host as string })).status).toBe(200);
     });
@@ -213,7 +213,7 @@ describe.each([
       expect(codes()).toEqual(['replay_detected']);
     });
 
-    it('trailers behind a body are refused', async () => {
+    it('trailers after a body are refused', async () => {
       const body = randomBytes(1000);
       const stream = pair.session.request(await signedHeaders('POST', '/', body), {
         waitForTrailers: true,
@@ -240,7 +240,7 @@ describe.each([
         }
         const status = kind === 'unsigned' ? 401 : 413;
 
-        it('the client sees the answer, and its stream ends well', async () => {
+        it('the client sees the response, and its stream ends well', async () => {
           const stream = await refused();
           const closed = once(stream, 'close');
           stream.end(body);
@@ -262,7 +262,7 @@ describe.each([
           await expectServing();
         });
 
-        it('a client that goes on for ever is cut off after some megabytes', async () => {
+        it('a client that never stops is cut off after some megabytes', async () => {
           const stream = await refused();
           stream.on('error', () => {});
           let sent = 0;
@@ -304,7 +304,7 @@ describe.each([
       await expectServing();
     });
 
-    it('body-truncated: a stream that ends early is not taken for the whole body', async () => {
+    it('body-truncated: a stream that ends early does not count as the whole body', async () => {
       const body = randomBytes(100_000);
       const headers = await signedHeaders('POST', '/', body);
       const response = await http2Exchange(pair.session, headers, body.subarray(0, 50_000));
@@ -315,7 +315,7 @@ describe.each([
 });
 
 describe('HTTP/1.1 on a server of node:http2', () => {
-  it('is verified like any other', async () => {
+  it('is verified like any other request', async () => {
     const machines = await createMachines();
     const verify = machines.target.verify();
     const server = createSecureServer({ ...tls, allowHTTP1: true }, (request, response) =>

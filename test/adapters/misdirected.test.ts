@@ -90,11 +90,11 @@ describe.each(HANDLERS)('a POST for another host, at %s', (name, start) => {
   // Hono sends the head and the body of an exception apart, whatever we do.
   if (name !== 'Hono') it('is answered by 421 each time, to the fetch of another process', bare);
 
-  it('is answered by 421 each time, to amesh.fetch of another process', async () => {
+  it('gets a 421 each time, with amesh.fetch of another process', async () => {
     expect(await answersTo({ dir: machines.controllerDir })).toBe(`{"421":${COUNT}}`);
   });
 
-  it('is answered within the second that a refusal waits, where its body does not come', async () => {
+  it('gets a response within the second that a refusal waits, if its body does not arrive', async () => {
     const socket = connect(server.port, '127.0.0.1');
     const authority = `127.0.0.1:${server.port}`;
     const request = { method: 'POST', body: 'whole' };

@@ -162,7 +162,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       ['a byte order mark', 'text/plain; charset=utf-8', Buffer.from('\ufeffhello')],
       ['a byte order mark, no charset', 'text/plain', Buffer.from('\ufeffhello')],
       ['a byte order mark only', 'text/plain', Buffer.from('\ufeff')],
-      ['bytes that are no UTF-8', 'text/plain', Buffer.from([0x61, 0xff, 0x62])],
+      ['bytes that are not UTF-8', 'text/plain', Buffer.from([0x61, 0xff, 0x62])],
       ['three bytes that decode to one U+FFFD', 'text/plain', Buffer.from([0xf0, 0x9f, 0x98])],
     ])('a text does not give back %s', async (_name, type, body) => {
       expectOrderingError(await send('/text-first', type, body, { chunked }), NO_TEXT);
@@ -185,7 +185,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       ['/text-first', ''],
       ['/raw-first', ''],
       ['/rawbody-first', 'text/plain'],
-    ])('%s leaves a body of type "%s" alone, which is no error', async (target, type) => {
+    ])('%s does not read a body of type "%s", which is not an error', async (target, type) => {
       const response = await send(target, type, '{"a":1}', { chunked });
       expect(codes()).toEqual([]);
       expect(response.status).toBe(200);
@@ -211,7 +211,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
     });
 
     it.each(['/left-by-cloud-functions', '/left-as-text', '/left-as-sent'])(
-      '%s: takes the bytes of rawBody, and the digest decides',
+      '%s: uses the bytes of rawBody, and the digest decides',
       async (target) => {
         const raw = await signedRaw(machines.signer, server.authority, {
           method: 'POST',
@@ -240,7 +240,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       expect(handled).toBe(0);
     });
 
-    it('an empty rawBody is no proof of an empty body', async () => {
+    it('an empty rawBody does not prove that the body was empty', async () => {
       const headers = {
         'content-type': 'application/json',
         'content-digest': 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:',
@@ -255,7 +255,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       expect(handled).toBe(0);
     });
 
-    it('a rawBody with Content-Encoding is taken as it was sent, and not where it was inflated', async () => {
+    it('a rawBody with Content-Encoding is used if it is as it was sent, and not if it was inflated', async () => {
       const body = gzipSync('{"a":1}');
       const options = { chunked, encoding: 'gzip' };
       expectBody(await send('/left-as-sent', 'application/json', body, options), { a: 1 });
@@ -266,7 +266,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       );
     });
 
-    it('a gzip body is verified as sent and inflated after it', async () => {
+    it('a gzip body is verified as it was sent, and inflated afterwards', async () => {
       const body = gzipSync('{"a":1}');
       expectBody(await send('/json-after', 'application/json', body, { chunked, encoding: 'gzip' }), {
         a: 1,
@@ -292,7 +292,7 @@ describe.each(latest(frameworks))('parsers and verify() in $name', ({ express })
       },
     );
 
-    it('the stricter of two verify() counts', async () => {
+    it('the stricter of two verify() applies', async () => {
       const large = await send('/stricter', 'application/json', '{"a":1}', { chunked });
       expect(large.status).toBe(413);
       expect(codes()).toEqual(['payload_too_large']);

@@ -34,14 +34,14 @@ describe.each(serverRuntimes.filter((runtime) => runtime !== 'node'))(
         expect(seen.largest).toBeLessThan(8 * MIB);
       });
 
-      it('tampered-body: with the last byte of 64 MiB flipped the stream errors', async () => {
+      it('tampered-body: if the last byte of 64 MiB is changed, the stream ends with an error', async () => {
         await upload({ bytes: 64 * MIB, flipsLastByte: true });
         const seen = (await last()) as { bytes: number; outcome: string };
         expect(seen.outcome).toBe('content_digest_mismatch');
         expect(seen.bytes).toBeLessThan(64 * MIB);
       });
 
-      it('a client that goes away in mid-body', async () => {
+      it('a client that leaves in the middle of the body', async () => {
         await upload({ bytes: 8 * MIB, sendsOnly: 3 * MIB });
         await expect.poll(async () => ((await last()) as { outcome: string }).outcome).not.toBe('end');
         expect((await upload({ bytes: 100_000 }))?.status).toBe(200);

@@ -207,7 +207,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(codes()).toEqual([]);
   });
 
-  it(`tampered-body: with the last byte of ${LARGE_MIB} MiB flipped the stream errors, and the handler can answer`, async () => {
+  it(`tampered-body: if the last byte of ${LARGE_MIB} MiB is changed, the stream ends with an error, and the handler can respond`, async () => {
     const response = await upload({ bytes: LARGE, flipsLastByte: true });
     expect(seen).toEqual([
       { bytes: expect.any(Number), sha256: expect.any(String), outcome: expect.any(String) },
@@ -219,7 +219,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     await expectServing();
   });
 
-  it('tampered-body: a small one is refused, or errors', async () => {
+  it('tampered-body: a small body is refused, or ends with an error', async () => {
     const response = await upload({ bytes: 100, flipsLastByte: true });
     expect(codes()).toEqual(['content_digest_mismatch']);
     expect(seen.map(({ outcome, bytes }) => [outcome === 'end', bytes])).toEqual(
@@ -229,7 +229,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
   });
 
   it.each(['content-length', 'chunked'] as const)(
-    'a client that goes away in mid-body, %s',
+    'a client that disconnects in the middle of a body, %s',
     async (framing) => {
       await upload({ bytes: 8 * MIB, sendsOnly: 3 * MIB, framing });
       await expect.poll(codes).toEqual(['body_incomplete']);
@@ -249,7 +249,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(seen).toEqual([]);
   });
 
-  it('more than maxBodyBytes, in chunks, errors', async () => {
+  it('more than maxBodyBytes, in chunks, ends with an error', async () => {
     await server.close();
     server = await start({ ...options, maxBodyBytes: MIB });
     const response = await upload({ bytes: 3 * MIB, framing: 'chunked' });
@@ -259,7 +259,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     await expectServing();
   });
 
-  it('no digest: is refused, as when it is read', async () => {
+  it('without a digest: is refused, as when it is read', async () => {
     const { headers } = await signedRaw(machines.signer, `127.0.0.1:${server.port}`, { method: 'POST' });
     const response = await fetch(`http://127.0.0.1:${server.port}/`, {
       method: 'POST',
@@ -296,7 +296,7 @@ describe('behind a gate', () => {
   const upload = (body: Upload, ...rest: [string?, string?]) =>
     send(machines.signer, server.port, body, ...rest);
 
-  it('a handler that waits for the end alone never sees it, and its connection is closed', async () => {
+  it('a handler that only waits for the end never sees it, and its connection is closed', async () => {
     let ended = 0;
     await serveWith((request) => void request.on('data', () => {}).on('end', () => ended++));
     expect(await upload({ bytes: MIB, flipsLastByte: true })).toBeNull();
@@ -319,14 +319,14 @@ describe('behind a gate', () => {
     await sending;
   });
 
-  it('a handler that answers without the body is no fault of the client', async () => {
+  it('a handler that responds without reading the body is not a fault of the client', async () => {
     await serveWith((_request, response) => void response.end('done'));
     expect(await upload({ bytes: 4 * MIB })).toMatchObject({ status: 200, body: 'done' });
     await sleep(50);
     expect(codes()).toEqual([]);
   });
 
-  it('a device that is revoked meanwhile does not get to the end', async () => {
+  it('a device that is revoked in the meantime does not get to the end', async () => {
     const store = { current: vi.fn() };
     const device = {
       deviceId: machines.controllerId,
@@ -369,7 +369,7 @@ describe('behind a gate', () => {
     expect(seen.map(({ outcome }) => outcome)).not.toContain('end');
   });
 
-  it('the narrower limit of two counts', async () => {
+  it('the narrower of two limits applies', async () => {
     const narrow = { ...options, maxBodyBytes: MIB };
     const respond = async (request: IncomingMessage, response: ServerResponse) =>
       void response.end((await read(request)).outcome);
@@ -380,21 +380,24 @@ describe('behind a gate', () => {
   it.each([
     ['Content-Length: 6', 'abcdef'],
     ['Transfer-Encoding: chunked', '6\r\nabcdef\r\n0\r\n\r\n'],
-  ])('the narrower limit of two counts, also for what has come already: %s', async (framing, body) => {
-    const respond = async (request: IncomingMessage, response: ServerResponse) =>
-      void response.end((await read(request)).outcome);
-    await serveWith(respond, amesh.verify(options), amesh.verify({ ...options, maxBodyBytes: 5 }));
-    const request = { method: 'POST', body: 'abcdef' };
-    const { line, headers } = await signedRaw(machines.signer, `127.0.0.1:${server.port}`, request);
-    // In one piece, so that all of it is here before the second looks.
-    expect(await exchange(server.port, head(line, [...headers, framing]) + body)).toMatchObject({
-      status: 413,
-    });
-    expect(codes()).toEqual(['payload_too_large']);
-    expect(seen).toEqual([]);
-  });
+  ])(
+    'the narrower of two limits applies, even to bytes that have already arrived: %s',
+    async (framing, body) => {
+      const respond = async (request: IncomingMessage, response: ServerResponse) =>
+        void response.end((await read(request)).outcome);
+      await serveWith(respond, amesh.verify(options), amesh.verify({ ...options, maxBodyBytes: 5 }));
+      const request = { method: 'POST', body: 'abcdef' };
+      const { line, headers } = await signedRaw(machines.signer, `127.0.0.1:${server.port}`, request);
+      // In one piece, so that all of it is here before the second looks.
+      expect(await exchange(server.port, head(line, [...headers, framing]) + body)).toMatchObject({
+        status: 413,
+      });
+      expect(codes()).toEqual(['payload_too_large']);
+      expect(seen).toEqual([]);
+    },
+  );
 
-  it('parsers of Express work, and see an error where the body is another', async () => {
+  it('parsers of Express work, and see an error if the body is another one', async () => {
     const app = express();
     app.use(amesh.verify(options), multer().any(), express.raw({ type: '*/*', limit: '80mb' }));
     app.post('/', (request, response) => void response.send(`${request.body.length}`));

@@ -23,7 +23,7 @@ const MAKERS: Record<string, () => Response | Promise<Response>> = {
   'a form': () => new Response(new URLSearchParams({ a: '1' })),
   stream: () => new Response(new Blob(['stream']).stream()),
   'no body': () => new Response(null, { status: 204 }),
-  'what somebody has read': async () => {
+  'what somebody has already read': async () => {
     const response = new Response('read');
     await response.clone().text();
     return response;
@@ -54,7 +54,7 @@ it.each([
   ['text', Buffer.from('grüße')],
   ['bytes', Buffer.from([0, 255, 10])],
   ['blob', undefined],
-  ['what somebody has read', undefined],
+  ['what somebody has already read', undefined],
 ])('finds the body of %s: %s', async (name, bytes) => {
   const found = unmadeBody((await MAKERS[name]?.()) as Response);
   expect(found && Buffer.from(found)).toEqual(bytes);

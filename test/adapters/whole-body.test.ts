@@ -53,7 +53,7 @@ describe('a body that came with its head', () => {
     expect(seen).toEqual(['{"n":1}', '{"n":2}']);
   });
 
-  it('is waited for where the rest comes later', async () => {
+  it('is waited for if the rest comes later', async () => {
     const client = await RawClient.connect(server.port);
     const bytes = await packet('a body in two parts');
     client.write(bytes.subarray(0, -5));
@@ -81,7 +81,7 @@ describe('a body that came with its head', () => {
     expect(machines.refusals.map(({ code }) => code)).toEqual(['content_digest_mismatch']);
   });
 
-  it('is not cut off in chunks, whatever length is announced beside them', async () => {
+  it('is not cut off in chunks, whatever length is announced as well', async () => {
     const { line, headers } = await signedRaw(machines.signer, server.authority, {
       method: 'POST',
       body: 'signed',
@@ -101,7 +101,7 @@ describe('a body that came with its head', () => {
 });
 
 describe('a request and a response of Express', () => {
-  it('keep their properties, and each other, behind verify()', async () => {
+  it('keep their properties, and each other, after verify()', async () => {
     const app = express();
     const names: string[][] = [];
     app.use((request, response, next) => {
@@ -122,7 +122,7 @@ describe('a request and a response of Express', () => {
     await other.close();
   });
 
-  it('may be frozen where they refer to each other', async () => {
+  it('may be frozen if they refer to each other', async () => {
     const app = express();
     app.use((request, response, next) => {
       Object.defineProperty(request, 'res', { value: response, configurable: false });

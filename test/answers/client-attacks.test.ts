@@ -116,7 +116,7 @@ describe('an answer that nobody touched', () => {
     },
   );
 
-  it('says who gave it, and what is proven of it', async () => {
+  it('says who gave it, and what is proven', async () => {
     server.hands = add('x-added', '1');
     const response = await client.fetch(`${server.origin}/rich`);
     const facts = provenBy(response);
@@ -181,12 +181,12 @@ describe('is answer_unproven:', () => {
     ['a longer body', '/rich', body((was) => `${was} `)],
     ['a shorter body', '/rich', body((was) => was.subarray(0, -1))],
     ['no body', '/rich', body(() => '')],
-    ['a body behind an empty one', '/empty', body(() => 'x')],
+    ['a body after an empty one', '/empty', body(() => 'x')],
     ['another body with its digest', '/rich', withDigestOf('{"amount":9}')],
     ['no digest', '/rich', drop('unencoded-digest')],
     ['a stream in place of a body', '/rich', all(drop('unencoded-digest'), add('authmesh-body', 'unsigned'))],
     ['two digests', '/rich', async (answer) => add('unencoded-digest', await digestOf('x'))(answer)],
-    ['a body behind a proven head without one', '/events', (answer) => answer],
+    ['a body after a proven head without one', '/events', (answer) => answer],
     ['another body of a stream', '/events', body(() => 'data: 9\n\n')],
     ['a stream that says nothing of it', '/events', drop('authmesh-body')],
     [
@@ -261,14 +261,14 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     answers.length = 0;
   });
 
-  it('an earlier one to the same call', async () => {
+  it('an earlier answer to the same call', async () => {
     server.hands = record;
     await client.fetch(`${server.origin}/plain`);
     server.hands = () => answers[0] as Passing;
     expect(await failure('/plain')).toEqual(unproven);
   });
 
-  it('one to a call at the same moment', async () => {
+  it('an answer to a call at the same moment', async () => {
     server.hands = async (answer) => {
       record(answer);
       while (answers.length < 2) await new Promise((resolve) => setImmediate(resolve));
@@ -277,7 +277,7 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     expect(await Promise.all([failure('/plain'), failure('/plain')])).toEqual([unproven, unproven]);
   });
 
-  it('one to another path, and to another method', async () => {
+  it('an answer to another path, and to another method', async () => {
     server.hands = record;
     await client.fetch(`${server.origin}/plain?a`, { method: 'POST' });
     server.hands = () => answers[0] as Passing;
@@ -285,7 +285,7 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     expect(await failure('/plain?a', { method: 'PUT' })).toEqual(unproven);
   });
 
-  it('one to the same request with the same nonce, of another caller', async () => {
+  it('an answer to the same request with the same nonce, of another caller', async () => {
     const stranger = { ...vectors.devices.stranger, friendlyName: 'other', roles: ['controller'] as const };
     const devices = [...vectorAllowList.devices, stranger].map((device) => ({
       ...device,
@@ -312,7 +312,7 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     expect(await failure('/plain')).toEqual(unproven);
   });
 
-  it('one of another server that this machine may call', async () => {
+  it('an answer of another server that this machine may call', async () => {
     const other = await signerOf('stranger');
     server.use({
       answerSigner: { deviceId: vectors.devices.stranger.deviceId, sign: (message) => other.sign(message) },
@@ -323,7 +323,7 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     });
   });
 
-  it('one signed by another key in the name of the target', async () => {
+  it('an answer signed by another key in the name of the target', async () => {
     const other = await signerOf('stranger');
     server.use({
       answerSigner: { deviceId: provingTarget.deviceId, sign: (message) => other.sign(message) },
@@ -331,7 +331,7 @@ describe('is answer_unproven, since it is the answer to another request:', () =>
     expect(await failure('/plain')).toEqual(unproven);
   });
 
-  it('a refusal that somebody got by garbage in the name of the caller', async () => {
+  it('a refusal that somebody got by sending garbage in the name of the caller', async () => {
     const id = vectors.devices.controller.deviceId;
     const garbage = `AuthMesh v="2",id="${id}",ts="${Math.floor(Date.now() / 1000)}",nonce="${'A'.repeat(22)}",sig="${'A'.repeat(86)}"`;
     server.hands = async (_answer, { headers }) => {
@@ -362,7 +362,7 @@ describe('what nobody proved moves nothing:', () => {
     server.hands = () => ({ status, headers, body: Buffer.from('{"error":"x"}') });
   };
 
-  it('a forged 401 is no refusal, and the error says what it would mean', async () => {
+  it('a forged 401 is not a refusal, and the error says what it would mean', async () => {
     refusing(401, ['www-authenticate', 'AuthMesh error="unauthorized"']);
     const told: ClientRefusal[] = [];
     const told401 = askingClient({ onRefusal: (refusal) => void told.push(refusal) });
@@ -387,7 +387,7 @@ describe('what nobody proved moves nothing:', () => {
     [403, [['content-type', 'text/plain']] as [string, string][], undefined],
     [503, [] as [string, string][], undefined],
     [200, [] as [string, string][], undefined],
-  ])('nor is a forged %d sent again', async (status, headers, claims) => {
+  ])('a forged %d is not sent again either', async (status, headers, claims) => {
     refusing(status, ...headers);
     const error = await client
       .fetch(server.origin, { method: 'POST', body: 'pay' })
@@ -403,7 +403,7 @@ describe('what nobody proved moves nothing:', () => {
     ['a client that does not ask', { answers: 'off' }],
     ['a target that cannot prove', { targetOf: () => ({ ...provingTarget, proves: false }) }],
     ['a target without a key', { targetOf: () => provingTarget.deviceId }],
-  ])('a forged 421 in two parts has nothing carried out twice: %s', async (_name, options) => {
+  ])('after a forged 421 in two parts, nothing is carried out twice: %s', async (_name, options) => {
     server.hands = () => ({ status: 421, headers: [], body: Buffer.alloc(0), stream: inTwo() });
     const response = askingClient(options).fetch(server.origin, { method: 'POST', body: 'pay' });
     await response.then(discardBody, () => {});
@@ -434,7 +434,7 @@ describe('what nobody proved moves nothing:', () => {
     }
   });
 
-  it('a forged refusal renews a working key no more often than an honest one', async () => {
+  it('a forged refusal renews a working key no more often than a genuine one', async () => {
     refusing(401, ['www-authenticate', 'AuthMesh error="unauthorized"']);
     const device = await signerOf('controller');
     let signatures = 0;

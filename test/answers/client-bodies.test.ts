@@ -59,7 +59,7 @@ describe.each(Object.entries(READERS))('a body that is read by %s', (name, read)
     ['longer', (text) => `${text} `],
     ['empty', () => ''],
     ['another JSON', () => '"y"'],
-  ])('ends in answer_unproven if it is %s', async (_name, change) => {
+  ])('fails with answer_unproven if it is %s', async (_name, change) => {
     for (const length of [10, 200_000]) {
       server.routes.set('/', () => ({ body: textOf(length) }));
       server.hands = (answer) => ({ ...answer, body: Buffer.from(change(answer.body.toString())) });
@@ -95,13 +95,13 @@ describe('a body', () => {
     await expect(longer.body?.pipeTo(new WritableStream())).rejects.toEqual(unproven);
   });
 
-  it('in one byte after the other', async () => {
+  it('that arrives byte by byte', async () => {
     server.routes.set('/', () => ({ body: 'hello, world' }));
     server.hands = inPieces(12);
     expect(await (await client.fetch(server.origin)).text()).toBe('hello, world');
   });
 
-  it('whose connection breaks ends in an error, though every byte of it has arrived', async () => {
+  it('whose connection breaks fails, even if every byte of it has arrived', async () => {
     server.routes.set('/', () => ({ body: 'x'.repeat(100_000) }));
     for (const pieces of [1, 3]) {
       server.hands = inPieces(pieces, () => Promise.reject(new Error('the server crashed')));
@@ -110,7 +110,7 @@ describe('a body', () => {
     }
   });
 
-  it('that is aborted ends in an AbortError', async () => {
+  it('that is aborted fails with an AbortError', async () => {
     server.routes.set('/', () => ({ body: 'x'.repeat(100_000) }));
     server.hands = inPieces(10, () => new Promise(() => {}));
     const aborting = new AbortController();
@@ -154,7 +154,7 @@ describe('a body', () => {
 describe('without an incremental SHA-256, a body', () => {
   const whole = askingClient({ crypto: webCrypto, maxBufferedBytes: 1000 });
 
-  it('is held back until its end', async () => {
+  it('is withheld until its end', async () => {
     server.routes.set('/', () => ({ body: 'x'.repeat(1000) }));
     expect(webCrypto.createSha256()).toBeNull();
     expect(await (await whole.fetch(server.origin)).text()).toBe('x'.repeat(1000));
@@ -164,7 +164,7 @@ describe('without an incremental SHA-256, a body', () => {
     await expect(reader.read()).rejects.toEqual(unproven);
   });
 
-  it('ends in an error beyond maxBufferedBytes, which says so', async () => {
+  it('fails beyond maxBufferedBytes, and says so', async () => {
     server.routes.set('/', () => ({ body: 'x'.repeat(1001) }));
     const response = await whole.fetch(server.origin);
     await expect(response.text()).rejects.toThrow(/larger than 1000 bytes \(maxBufferedBytes\)/);
@@ -192,7 +192,7 @@ describe('a body that the target has not signed', () => {
     },
   );
 
-  it('leaves all others as they are', async () => {
+  it('leaves all other bodies as they are', async () => {
     server.routes.set('/', () => ({ body: 'right' }));
     server.hands = (answer) => ({ ...answer, body: Buffer.from('wrong') });
     const response = await client.fetch(server.origin, { [allowUnprovenBody]: true });
@@ -221,7 +221,7 @@ describe('an answer without a body', () => {
     expect(provenBy(response)?.headers.get('etag')).toBe('"v1"');
   });
 
-  it('that is empty is proven to be so', async () => {
+  it('that is empty is proven to be empty', async () => {
     server.routes.set('/', () => ({}));
     expect(await (await client.fetch(server.origin)).text()).toBe('');
   });

@@ -32,7 +32,7 @@ describe.each([60_000, 200_000, 270_000, -31_000, -200_000, -270_000])(
       expect(server.done).toEqual(['pay', 'pay']);
     });
 
-    it('is corrected over https by asking once more, for a proof', async () => {
+    it('is corrected over https by asking once more, with a proof', async () => {
       const client = skewed(aheadMs, { fetch: behindTls });
       const origin = server.origin.replace('http:', 'https:');
       const response = await client.fetch(origin, { method: 'POST', body: 'pay' });
@@ -50,7 +50,7 @@ describe('a clock that is wrong', () => {
     ['a target without a key', { targetOf: () => provingTarget.deviceId }],
     ['a target that cannot prove', { targetOf: () => ({ ...provingTarget, proves: false }) }],
     ['a client that does not ask', { answers: 'off' as const }],
-  ])('follows 29 s by Date over https, and no more, with %s', async (_name, options) => {
+  ])('follows Date by 29 s over https, and no further, with %s', async (_name, options) => {
     server.use({ clockSkewSeconds: 10 });
     const origin = server.origin.replace('http:', 'https:');
     expect((await skewed(-28_000, { fetch: behindTls, ...options }).fetch(origin)).status).toBe(200);
@@ -59,7 +59,7 @@ describe('a clock that is wrong', () => {
     expect(asked()).not.toContain(true);
   });
 
-  it('follows by Date over https if the target signs nothing, and not beyond 30 s', async () => {
+  it('follows Date over https if the target signs nothing, but not beyond 30 s', async () => {
     server.use({ answerSigner: undefined, clockSkewSeconds: 10 });
     const origin = server.origin.replace('http:', 'https:');
     expect((await skewed(-28_000, { fetch: behindTls }).fetch(origin)).status).toBe(200);
@@ -69,7 +69,7 @@ describe('a clock that is wrong', () => {
     });
   });
 
-  it('by more than any server remembers is answer_unproven over http, and says what it would mean', async () => {
+  it('by more than any server remembers is answer_unproven over http, and the error says what it would mean', async () => {
     const told: ClientRefusal[] = [];
     const client = skewed(-400_000, { onRefusal: (refusal) => void told.push(refusal) });
     await expect(client.fetch(server.origin)).rejects.toMatchObject({
@@ -90,7 +90,7 @@ describe('a clock that is wrong', () => {
     expect(server.done).toEqual(['']);
   });
 
-  it('the request that was refused is never carried out, not even when its time has come', async () => {
+  it('the refused request is never carried out, not even when its time has come', async () => {
     let nowMs = Date.now();
     const now = () => nowMs;
     server.use({ now, nonceStore: new InMemoryNonceStore({ now, startedAt: 1 }) });
@@ -108,7 +108,7 @@ describe('a clock that is wrong', () => {
   });
 });
 
-it('a streamed request whose clock cannot be corrected gives up the body of its refusal', async () => {
+it('a streamed request whose clock cannot be corrected discards the body of its refusal', async () => {
   let isGivenUp = false;
   const headers = {
     'www-authenticate': 'AuthMesh error="timestamp_out_of_range"',
@@ -143,7 +143,7 @@ describe('a proven refusal of the time that comes', () => {
     return { now, wait };
   }
 
-  it('at once to a request that waited for its key corrects the clock', async () => {
+  it('immediately after a request that waited for its key corrects the clock', async () => {
     const { now, wait } = waiting();
     const device = await signerOf('controller');
     const worker = withWorkingKey({
@@ -158,7 +158,7 @@ describe('a proven refusal of the time that comes', () => {
     expect(server.done).toEqual(['pay']);
   });
 
-  it('at once to a request that has the time and nonce of an earlier one counts from that one', async () => {
+  it('immediately after a request with the time and nonce of an earlier one counts from the earlier one', async () => {
     const { now, wait } = waiting();
     const options = { now, targetOf: () => provingTarget };
     const request = await createPreparer(readOptions({ ...options, signer: () => signerOf('controller') }))(

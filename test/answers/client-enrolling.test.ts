@@ -15,7 +15,7 @@ describe('a caller that enrols over plain http', () => {
     expect(await response.text()).toBe('passed');
   });
 
-  it('sends the very same signature again to an instance that has not heard of its enrolment yet', async () => {
+  it('sends exactly the same signature again to an instance that does not know its enrolment yet', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const headers = { 'www-authenticate': 'AuthMesh error="unauthorized"' };
@@ -36,7 +36,7 @@ describe('a caller that enrols over plain http', () => {
     expect(provenBy(response)).toBeDefined();
   });
 
-  it('does not have a request carried out twice whose answer was forged', async () => {
+  it('does not cause a request to be carried out twice after a forged answer', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const headers = { 'www-authenticate': 'AuthMesh error="unauthorized"' };

@@ -65,7 +65,7 @@ describe('answers', () => {
     ['a target without a key', () => deviceId],
     ['a target that cannot prove', () => ({ ...provingTarget, proves: false })],
     ['no target for this host', () => undefined],
-  ])('are not asked for with %s, and where they are required, nothing is sent', async (_name, targetOf) => {
+  ])('are not asked for with %s, and if they are required, nothing is sent', async (_name, targetOf) => {
     const client = createClient({ signer, targetOf });
     const response = await client.fetch(server.origin);
     expect(await response.text()).toBe('ok');
@@ -80,7 +80,7 @@ describe('answers', () => {
     expect(server.seen).toHaveLength(1);
   });
 
-  it('over https are asked for only where they are required', async () => {
+  it('over https are asked for only if they are required', async () => {
     server.use({ allowList: listFor(secure.authority) });
     const client = askingClient({ fetch: trusting });
     expect(provenBy(await client.fetch(httpsOrigin()))).toBeUndefined();
@@ -89,7 +89,7 @@ describe('answers', () => {
     expect(asked()).toEqual([false, true]);
   });
 
-  it('are not asked for where they are off, per client and per call', async () => {
+  it('are not asked for if they are off, per client and per call', async () => {
     server.hands = (answer) => ({ ...answer, body: Buffer.from('forged') });
     expect(await (await askingClient({ answers: 'off' }).fetch(server.origin)).text()).toBe('forged');
     expect(await (await askingClient().fetch(server.origin, { answers: 'off' })).text()).toBe('forged');
@@ -107,7 +107,7 @@ describe('answers', () => {
     expect(server.seen).toEqual([]);
   });
 
-  it('are an option that the fetch below never sees', async () => {
+  it('are an option that the underlying fetch never sees', async () => {
     let options: object = {};
     const spy = ((input: string, init: RequestInit) => {
       options = init;
@@ -125,7 +125,7 @@ describe('answers', () => {
     expect(provenBy(response)?.target).toBe(deviceId);
   });
 
-  it('a key that is not that of the ID is an error, and nothing is sent', async () => {
+  it('of a target whose ID does not match its key are an error, and nothing is sent', async () => {
     const { publicKey } = await signerOf('stranger');
     const client = askingClient({ targetOf: () => ({ deviceId, publicKey }) });
     await expect(client.fetch(server.origin)).rejects.toThrow(
@@ -136,7 +136,7 @@ describe('answers', () => {
     expect(server.seen).toEqual([]);
   });
 
-  it('of a target that signs with an answer key of its own are proven, too', async () => {
+  it('of a target that signs with an answer key are proven, too', async () => {
     // The statement of another device proves nothing.
     const { deviceId: other } = vectors.devices.stranger;
     const client = askingClient({ targetOf: () => ({ ...provingTarget, deviceId: other }) });
@@ -151,7 +151,7 @@ function listFor(host: string) {
 }
 
 describe('Accept-Encoding', () => {
-  it('is identity where a proof is asked for, and otherwise that of fetch', async () => {
+  it('is identity if a proof is asked for, and otherwise the value of fetch', async () => {
     await askingClient().fetch(server.origin);
     await askingClient({ answers: 'off' }).fetch(server.origin);
     const sent = server.seen.map(({ headers }) => headers['accept-encoding']);
@@ -159,7 +159,7 @@ describe('Accept-Encoding', () => {
     expect(sent[1]).not.toBe('identity');
   });
 
-  it('stays that of the caller', async () => {
+  it('stays as the caller set it', async () => {
     await askingClient().fetch(server.origin, { headers: { 'accept-encoding': 'gzip' } });
     expect(server.seen[0]?.headers['accept-encoding']).toBe('gzip');
   });
@@ -186,19 +186,19 @@ describe('a redirect', () => {
     });
   });
 
-  it('of a POST is refused, though it is proven', async () => {
+  it('of a POST is refused, even if it is proven', async () => {
     const call = askingClient().fetch(`${server.origin}/post`, { method: 'POST', body: 'x' });
     await expect(call).rejects.toMatchObject({ code: 'redirect_refused' });
     expect(server.done).toEqual(['x']);
   });
 
-  it('to another origin, which cannot prove its answer, is refused where a proof is required', async () => {
+  it('to another origin, which cannot prove its answer, is refused if a proof is required', async () => {
     const call = askingClient().fetch(`${server.origin}/away`, { answers: 'required' });
     await expect(call).rejects.toMatchObject({ code: 'redirect_refused' });
     expect(server.seen).toHaveLength(1);
   });
 
-  it('is returned with its proof where the caller follows it', async () => {
+  it('is returned with its proof if the caller follows it', async () => {
     const response = await askingClient().fetch(`${server.origin}/a`, { redirect: 'manual' });
     expect([response.status, provenBy(response)?.headers.get('location')]).toEqual([302, '/b?c']);
   });
@@ -209,13 +209,16 @@ describe('a part, and an answer that has not changed,', () => {
     [206, 'range', 'bytes=0-0'],
     [304, 'if-none-match', '"v1"'],
     [304, 'if-modified-since', 'Sun, 01 Nov 2026 00:00:00 GMT'],
-  ])('%d, are proven to who asks for it by %s, and to nobody else', async (status, name, value) => {
-    server.routes.set('/', () => ({ status, headers: { etag: '"v1"' }, body: status === 304 ? '' : 'x' }));
-    const response = await askingClient().fetch(server.origin, { headers: { [name]: value } });
-    expect([response.status, await response.text()]).toEqual([status, status === 304 ? '' : 'x']);
-    await expect(askingClient().fetch(server.origin)).rejects.toMatchObject({
-      code: 'answer_unproven',
-      status,
-    });
-  });
+  ])(
+    '%d, is proven to a caller that asks for it with %s, and to nobody else',
+    async (status, name, value) => {
+      server.routes.set('/', () => ({ status, headers: { etag: '"v1"' }, body: status === 304 ? '' : 'x' }));
+      const response = await askingClient().fetch(server.origin, { headers: { [name]: value } });
+      expect([response.status, await response.text()]).toEqual([status, status === 304 ? '' : 'x']);
+      await expect(askingClient().fetch(server.origin)).rejects.toMatchObject({
+        code: 'answer_unproven',
+        status,
+      });
+    },
+  );
 });

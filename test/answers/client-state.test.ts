@@ -17,7 +17,7 @@ const telling = askingClient({
 const call = () => telling.fetch(server.origin.replace('http:', 'https:'));
 
 describe('an answer whose proof is only for what moves the state of this machine', () => {
-  it('may be a stream, which the program reads as ever', async () => {
+  it('may be a stream, which the program reads as usual', async () => {
     async function* events() {
       for (const text of ['data: 1\n\n', 'data: 2\n\n']) yield Buffer.from(text);
     }
@@ -28,7 +28,7 @@ describe('an answer whose proof is only for what moves the state of this machine
     expect(provenBy(response)).toMatchObject({ target: provingTarget.deviceId, body: false });
   });
 
-  it('may have a body that a front changes, which is then not called proven', async () => {
+  it('may have a body that a front end changes, which then does not count as proven', async () => {
     server.routes.set('/', () => ({ body: 'me@example.com' }));
     server.hands = (answer) => ({ ...answer, body: Buffer.from('[protected]') });
     const response = await call();

@@ -45,7 +45,7 @@ async function readLater(response: Response): Promise<string> {
   return reading;
 }
 
-it('a body that nothing proves is not cut when the response that it came with is collected', async () => {
+it('a body that nothing proves is not cut off when its response is garbage-collected', async () => {
   server.reset();
   const head = { 'content-type': 'text/event-stream' };
   server.routes.set('/', () => ({ headers: head, body: Readable.from(['']) }));
@@ -67,7 +67,7 @@ describe('a response of fetch that a handler passes on', () => {
   });
   afterAll(() => upstream.close());
 
-  it('goes out whole, with a proof', async () => {
+  it('is sent completely, with a proof', async () => {
     const { request } = await asking();
     const verdict = await (await provingVerifier()).verify(request);
     if (!verdict.ok) throw new Error(verdict.code);
@@ -76,7 +76,7 @@ describe('a response of fetch that a handler passes on', () => {
     expect(await readLater(response)).toBe(EVENTS);
   });
 
-  it('goes out whole through withAmesh(), for no shared cache', async () => {
+  it('is sent completely through withAmesh(), for no shared cache', async () => {
     const handler = withAmesh(() => fetch(upstream.origin), {
       amesh: machines.targetWith({ hosts: ['api.example.com'] }),
     });

@@ -49,7 +49,7 @@ describe('a request that was carried out, whose answer is held back until its no
     expect(server.done).toEqual(['{}']);
   });
 
-  it('is a replay while the nonce is remembered, and so is not refused with proof', async () => {
+  it('is a replay while the nonce is remembered, so it is not refused with a proof', async () => {
     const client = holdFor(9_000);
     await expect(client.fetch(server.origin, post)).rejects.toMatchObject({ code: 'answer_unproven' });
     expect(server.done).toEqual(['{}']);

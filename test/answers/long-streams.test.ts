@@ -28,7 +28,7 @@ function alive(): number {
 }
 
 it(
-  'a long stream of events has a proven head, comes whole to a caller that opted in, and is not kept',
+  'a long stream of events has a proven head, arrives whole at a caller that opted in, and is not kept',
   async () => {
     const machines = await createMachines();
     const server = createServer((request, response) =>

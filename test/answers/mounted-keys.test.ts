@@ -76,7 +76,7 @@ describe.each(INSTANCES)('An instance of %s with only the public key', (_, insta
     expect(lines().join()).not.toMatch(/cannot prove|ends within/);
   });
 
-  it('says once that it cannot prove its answers without one', async () => {
+  it('says once that it cannot prove its answers without such a key', async () => {
     const target = await owner();
     expect(await target.ask(instance(target, target.env))).toBe('it has no signature of amesh');
     instance(target, target.env);
@@ -88,7 +88,7 @@ describe.each(INSTANCES)('An instance of %s with only the public key', (_, insta
     ['empty', async () => ''],
     ['another text', async () => 'hunter2'],
     ['cut short', async (text: string) => text.slice(0, -1)],
-    ['with more behind it', async (text: string) => `${text}.${'A'.repeat(44)}`],
+    ['with more after it', async (text: string) => `${text}.${'A'.repeat(44)}`],
     ['a delegation', async (text: string) => text.replace('answer_key', 'delegation')],
   ])('does not start with a key that is %s, and does not repeat it', async (_what, change) => {
     const target = await owner();
@@ -168,7 +168,7 @@ describe('The answer key in process.env', () => {
       'createServerVerifier()',
       ({ env }: Owner) => createServerVerifier({ authority, allowList: env.AMESH_ALLOW_LIST }),
     ],
-  ])('is taken out by %s, and found by the next instance', async (_, instance) => {
+  ])('is removed by %s, and found by the next instance', async (_, instance) => {
     const target = await owner();
     process.env = { ...before, ...target.env, AMESH_ANSWER_KEY: await target.issue() };
     expect(await target.ask(instance(target))).toBe('proven');
@@ -185,7 +185,7 @@ describe('An instance with the key of the list', () => {
     expect(lines()).toContainEqual(expect.stringContaining('AMESH_ANSWER_KEY is not used'));
   });
 
-  it('signs with it also where AMESH_OWNER_KEY names it, with a second key', async () => {
+  it('signs with that key even if AMESH_OWNER_KEY names it, with a second key', async () => {
     const target = await owner();
     const { publicKey } = await createIdentity(join(root, 'next'), {}, { friendlyName: 'next' });
     const env = { AMESH_OWNER_KEY: `${target.env.AMESH_OWNER_KEY},${publicKey}` };

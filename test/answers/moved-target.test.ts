@@ -146,7 +146,7 @@ afterEach(async () => {
 });
 
 describe('a caller over http, of a target that moves to another key', () => {
-  it('follows it with the first proven answer, and takes answers of both keys meanwhile', async () => {
+  it('follows it with the first proven answer, and accepts answers of both keys in the meantime', async () => {
     await moving.move('first', 'second');
     expect(provenBy(await moving.call())?.movedTo).toBeUndefined(); // this instance is not redeployed yet
     moving.serve('second');
@@ -174,7 +174,7 @@ describe('a caller over http, of a target that moves to another key', () => {
     expect((await moving.entry()).keys).toEqual(keys);
   });
 
-  it('takes only answers of the next key after 30 days', async () => {
+  it('accepts only answers of the next key after 30 days', async () => {
     await moving.move('first', 'second');
     moving.serve('second');
     await moving.call();
@@ -185,7 +185,7 @@ describe('a caller over http, of a target that moves to another key', () => {
     await expect(moving.call()).rejects.toMatchObject(unproven(`signed by ${moving.targetId}`));
   });
 
-  it('cannot follow it if it first calls after 30 days, and over another channel still calls it', async () => {
+  it('cannot follow it if it first calls after 30 days, but still calls it over another channel', async () => {
     await moving.move('first', 'second');
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31 * DAY_MS });
     moving.serve('second');
@@ -261,7 +261,7 @@ describe('a caller over http, of a target that moves to another key', () => {
     expect(response.headers.get('authmesh-succession')).toMatch(/^[\w-]+\.[\w-]{86}\.[\w-]{86}$/);
   });
 
-  it('cannot follow it without a hand-over, and can once that is added', async () => {
+  it('cannot follow it without a hand-over, and can after that is added', async () => {
     await moving.move('first', 'second', { handsOver: false });
     moving.serve('second');
     const { deviceId, publicKey } = moving.identity('second');
@@ -275,7 +275,7 @@ describe('a caller over http, of a target that moves to another key', () => {
     expect(await (await moving.call()).text()).toBe('ok');
   });
 
-  it('goes on with each answer while its folder cannot be written', async () => {
+  it('continues with each answer while its folder cannot be written', async () => {
     await moving.move('first', 'second');
     moving.serve('second');
     const amesh = moving.caller();
@@ -312,7 +312,7 @@ describe('a target that takes its rotation back', () => {
   }
   const keysNow = async () => (await moving.entry()).keys?.map(({ deviceId }) => deviceId);
 
-  it('has callers that followed it back at its former key, also after 30 days', async () => {
+  it('has callers that followed it back at its former key, even after 30 days', async () => {
     const next = await rotated();
     await moving.call();
     expect(await keysNow()).toEqual([moving.targetId, next.deviceId]);
@@ -337,7 +337,7 @@ describe('a target that takes its rotation back', () => {
     expect(await keysNow()).toEqual([moving.targetId, third.deviceId]);
   });
 
-  it('loses nobody to who has the next key, and repeats the statement about it', async () => {
+  it('loses no caller to somebody who has the next key and repeats the statement about it', async () => {
     const next = await rotated();
     await moving.call();
     const copy = join(moving.root, 'thief');
@@ -377,7 +377,7 @@ describe('a thief who could use the key of a target for a moment', () => {
     );
   }
 
-  it('moves no caller that has followed the target before, which hears that there are two', async () => {
+  it('moves no caller that has followed the target before, and that caller learns that there are two keys', async () => {
     await steal();
     await moving.move('first', 'second');
     moving.serve('second');

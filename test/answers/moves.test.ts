@@ -34,7 +34,7 @@ function answer(target: string, next: number): Response {
 }
 
 it.each([true, false])(
-  'a target that names ever another next key changes the list 8 times, and then once an hour (it can be written: %s)',
+  'a target that always names another next key changes the list 8 times, and then once an hour (it can be written: %s)',
   async (isWritable) => {
     if (!isWritable) update.mockRejectedValue(new Error('read-only'));
     for (let i = 0; i < 300; i++) await moves.take(answer('am_a', i), caller);
@@ -51,7 +51,7 @@ it.each([true, false])(
   },
 );
 
-it('a move that cannot be written is tried again each 30 s, as often as that takes', async () => {
+it('a move that cannot be written is tried again every 30 s, as often as necessary', async () => {
   const now = vi.spyOn(performance, 'now').mockReturnValue(0);
   update.mockRejectedValue(new Error('read-only'));
   for (let i = 0; i < 40; i++) {
@@ -63,7 +63,7 @@ it('a move that cannot be written is tried again each 30 s, as often as that tak
   expect(log.seldom).not.toHaveBeenCalled();
 });
 
-it('a key that names two next ones is told seldom, whatever is called at the target, and whichever they are', () => {
+it('a key that names two next keys is logged seldom, for any path of the target and for any next keys', () => {
   for (let i = 0; i < 300; i++) {
     const error = new AnswerUnprovenError(`http://a.example/${i} names am_${i}.`, {
       status: 200,

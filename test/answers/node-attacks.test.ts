@@ -148,7 +148,7 @@ describe.each(provingKinds)('a holder in front of $name', ({ start }) => {
     return { expected, ...(await checked(await receive(holder.port, request), expected)) };
   }
 
-  it('may pass answers on', async () => {
+  it('may pass on answers', async () => {
     const seen = await ask('/', (answer) => {
       earlier = answer;
       return answer;
@@ -159,16 +159,16 @@ describe.each(provingKinds)('a holder in front of $name', ({ start }) => {
     expect((await ask('/events', (answer) => answer)).proof).toBe('stream');
   });
 
-  it.each(Object.keys(attacks))('cannot give %s', async (name) => {
+  it.each(Object.keys(attacks))('cannot pass off %s', async (name) => {
     const seen = await ask('/', attacks[name] as Attack);
     expect(['proven', 'stream']).not.toContain(seen.proof);
   });
 
-  it.each(Object.keys(additions))('cannot give %s', async (name) => {
+  it.each(Object.keys(additions))('cannot pass off %s', async (name) => {
     expect(['proven', 'stream']).not.toContain((await ask('/bare', additions[name] as Attack)).proof);
   });
 
-  it('cannot give a body to an empty answer, or an end to a stream', async () => {
+  it('cannot add a body to an empty answer, or an end to a stream', async () => {
     const filled = await ask('/empty', (a) => ({ ...a, body: bytes('evil') }));
     expect(filled.proof).toBe('its body does not match its digest');
     const { headers } = await target.ask((await asking({ target: '/bare' })).request);

@@ -75,7 +75,7 @@ const codeOf = (run: () => unknown) => {
 describe.each(kindsAndSignings)('a response on $name', (kind) => {
   const SENT = kind.kind === 'node:http2' ? 'ERR_HTTP2_HEADERS_SENT' : 'ERR_HTTP_HEADERS_SENT';
 
-  it('looks to its handler as if it were sent', async () => {
+  it('looks to its handler as if it had been sent', async () => {
     const { answerSigner, go } = await slowSigner();
     const seen: unknown[] = [];
     const events: string[] = [];
@@ -120,7 +120,7 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
     ]);
   });
 
-  it('takes nothing after its end', async () => {
+  it('accepts nothing after its end', async () => {
     const { answerSigner, go } = await slowSigner();
     const codes: unknown[] = [];
     const server = await start(
@@ -145,7 +145,7 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
 
   // Of what has no body, Node's write() returns true, and no drain follows.
   const methods = kind.kind === 'node:http2' ? ['GET'] : ['GET', 'HEAD'];
-  it.each(methods)('lets a writer wait, and go on, after %s', async (method) => {
+  it.each(methods)('makes a writer wait, and continue, after %s', async (method) => {
     const { answerSigner, go, asked } = await slowSigner();
     const piece = Buffer.alloc(16_384, 'a');
     let early = 0;
@@ -169,7 +169,7 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
     expect(seen.text.length).toBe(method === 'HEAD' ? 0 : 16_384 * (early + 2) + 3);
   });
 
-  it('is forgotten with a client that leaves', async () => {
+  it('is dropped with a client that leaves', async () => {
     const { answerSigner, go, asked } = await slowSigner();
     let closed = 0;
     const server = await start(
@@ -198,7 +198,7 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
     expect((await checked(await server.ask(request), expected)).proof).toBe('proven');
   });
 
-  it('goes out without a signature if the signer fails', async () => {
+  it('is sent without a signature if the signer fails', async () => {
     const failures: unknown[] = [];
     const fails = () => {
       throw new Error('no key');
@@ -266,7 +266,7 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
     expect(await ask('/', 'wrong')).toMatchObject({ proof: 'it has no signature of amesh', text: 'wrong' });
   });
 
-  it('is signed also if it is a refusal', async () => {
+  it('is signed even if it is a refusal', async () => {
     const server = await start(kind, (_, r) => r.end(), { require: 'orders:read' });
     const { request, expected } = await asking();
     expect(await checked(await server.ask(request), expected)).toMatchObject({
@@ -289,7 +289,7 @@ describe('Express', () => {
     return server;
   };
 
-  it('signs once behind two verify(), also if the second refuses', async () => {
+  it('signs once after two verify(), even if the second refuses', async () => {
     const { answerSigner, count } = await countingSigner();
     const verify = toMiddleware(await provingVerifier({ answerSigner }));
     const strict = toMiddleware(await provingVerifier({ answerSigner, require: 'orders:read' }));

@@ -101,7 +101,7 @@ describe.each(latest(fastifies))('$name', ({ name, fastify }) => {
       expect(await ask('/json', { method: 'HEAD', headers })).toMatchObject({ proof: 'proven', text: '' });
     });
 
-    it('signs the head of a stream, and a stream of a known length whole', async () => {
+    it('signs the head of a stream, and a stream of known length completely', async () => {
       for (const headers of [{}, gzip]) {
         expect((await ask('/stream', { headers })).proof).toBe('stream');
         expect(await ask('/raw', { headers })).toMatchObject({

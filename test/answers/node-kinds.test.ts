@@ -43,12 +43,12 @@ function inPieces(response: ServerResponse, ...pieces: string[]): void {
 
 /** Every way in which a handler answers, and whether its body is proven. */
 const cases: Readonly<Record<string, Case>> = {
-  'a text at once': { answer: (_, r) => r.end('hello'), proof: 'proven', text: 'hello' },
-  'bytes at once': { answer: (_, r) => r.end(Buffer.from([0x68, 0x69])), proof: 'proven', text: 'hi' },
+  'a whole text': { answer: (_, r) => r.end('hello'), proof: 'proven', text: 'hello' },
+  'whole bytes': { answer: (_, r) => r.end(Buffer.from([0x68, 0x69])), proof: 'proven', text: 'hi' },
   'a text in another encoding': { answer: (_, r) => r.end('6869', 'hex'), proof: 'proven', text: 'hi' },
   'an empty body': { answer: (_, r) => r.end(), proof: 'proven', text: '' },
   'an empty text': { answer: (_, r) => r.end(''), proof: 'proven', text: '' },
-  'a callback of end() alone': { answer: (_, r) => asCalled(r, 'end'), proof: 'proven', text: '' },
+  'only a callback of end()': { answer: (_, r) => asCalled(r, 'end'), proof: 'proven', text: '' },
   'a callback of end()': { answer: (_, r) => asCalled(r, 'end', 'hi'), proof: 'proven', text: 'hi' },
   'a callback of end() after its encoding': {
     answer: (_, r) => asCalled(r, 'end', '6869', 'hex'),
@@ -325,7 +325,7 @@ describe.each(kindsAndSignings)('$name', ({ kind, isLater, start }) => {
     expect(failures).toEqual([]);
   });
 
-  it('answers those who do not ask as before, byte for byte', async () => {
+  it('answers callers that do not ask as before, byte for byte', async () => {
     const without = await start(await verifierAt(), (request, response) => answer(request, response));
     try {
       for (const key of names) {

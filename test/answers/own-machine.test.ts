@@ -90,7 +90,7 @@ describe('A machine whose key is in its process', () => {
 });
 
 describe('A machine whose key is slow', () => {
-  it('signs all answers with one answer key, which every instance of the process shares', async () => {
+  it('signs all answers with one answer key, which all instances of the process share', async () => {
     const slow = await slowKey();
     const { ask, instance, deviceId } = await target({ signer: slow.signer });
     const before = slow.signatures;

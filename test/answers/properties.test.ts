@@ -101,7 +101,7 @@ describe('a stranger', () => {
     ['now', NOW],
     ['with a wrong clock', NOW - 60],
     ['far from our time', NOW - 4000],
-  ])('is answered alike for a listed and an unlisted ID: %s', async (_, created) => {
+  ])('gets the same answer for a listed and an unlisted ID: %s', async (_, created) => {
     const verifier = await provingVerifier();
     const stranger = await signerOf('stranger');
     const { deviceId } = vectors.devices.controller;

@@ -35,7 +35,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       },
     );
 
-    it('are what they are without a proof, for who does not ask', async () => {
+    it('are the same as without proofs, for callers that do not ask', async () => {
       await takeSigned();
       const signer = await signerOf('controller');
       for (const { name, method = 'GET', headers = {}, status = 200, text } of named) {
@@ -52,7 +52,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       expect(await takeSigned()).toBe(0);
     });
 
-    it('are not signed for who is not known', async () => {
+    it('are not signed for callers that are not known', async () => {
       const target = `${prefix}/text`;
       const stranger = await ask(port, target, { signer: await signerOf('stranger') });
       const unsigned = await plain(target, { 'accept-signature': 'amesh=();tag="amesh-answer"' });
@@ -62,7 +62,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       expect(await takeSigned()).toBe(0);
     });
 
-    it('are signed once, however many verify()', async () => {
+    it('are signed once, however many verify() there are', async () => {
       const target = kind.framework === 'hono' ? '/twice/json' : '/twice/text';
       await takeSigned();
       expect(await ask(port, target)).toMatchObject({ status: 200, proof: 'proven' });
@@ -108,7 +108,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
 
       // The CompressionStream of Hono is not for Workers, which compress by themselves.
       if (kind.runtime !== 'workerd') {
-        it('compressed inside verify() it says that it is a stream', async () => {
+        it('compressed inside verify(), it says that it is a stream', async () => {
           const headers = { 'accept-encoding': 'gzip' };
           const answer = await ask(port, '/inner/page', { headers });
           expect(answer).toMatchObject({ status: 200, proof: 'stream', text: '<p>hello' });
@@ -116,7 +116,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
         });
       }
 
-      it('with etag() inside verify() it is proven, also if it is not modified', async () => {
+      it('with etag() inside verify(), it is proven, even if it is not modified', async () => {
         const first = await ask(port, '/tagged/json');
         expect(first).toMatchObject({ status: 200, proof: 'proven' });
         expect(first.covered).toContain('etag');

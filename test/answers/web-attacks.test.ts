@@ -105,7 +105,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
       );
     };
 
-    it('who changes nothing is not noticed', async () => {
+    it('that changes nothing is not noticed', async () => {
       expect(await through(FULL, (answer) => answer)).toBe('proven');
       expect(await through('a stream that is not', (answer) => answer)).toBe('stream');
     });
@@ -120,7 +120,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
       );
     });
 
-    it('a body behind an empty one', async () => {
+    it('a body after an empty one', async () => {
       for (const name of ['an empty text', 'nothing'])
         expect(await through(name, (answer) => ({ ...answer, body: body('forged') }))).toMatch(
           /body does not match/,
@@ -134,7 +134,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
         );
     });
 
-    it('a stream in place of events: its head is proven, and its body never is', async () => {
+    it('a stream instead of events: its head is proven, and its body never is', async () => {
       const forged = body('data: forged\n\n');
       const proof = await through('events that are all there', (answer) => ({ ...answer, body: forged }));
       expect(proof).toBe('stream'); // which a caller gets only if it allows an unproven body
@@ -145,7 +145,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
       expect(await through('events that are all there', claims)).toMatch(/does not cover/);
     });
 
-    it("another request's answer, an earlier one, another caller's, and one of another target", async () => {
+    it('the answer to another request, an earlier answer, and those to another caller and of another target', async () => {
       const kept: ReceivedAnswer[] = [];
       const keep: Change = (answer) => {
         kept.push(answer);
@@ -169,7 +169,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
       expect((await checked(given, elsewhere)).proof).toMatch(/is signed by/);
     });
 
-    it('asks in the name of others, and gets no signature', async () => {
+    it('cannot ask in the name of others, and gets no signature', async () => {
       await fetch(`http://127.0.0.1:${port}/-/signed`);
       const { request } = await asking(
         { method: 'GET', target: to('text'), authority: `127.0.0.1:${port}` },

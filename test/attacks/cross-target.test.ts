@@ -111,7 +111,7 @@ describe.each(['authmesh', 'rfc9421'] as const)(
       expect((await send(first, first.server.authority, headers)).status).toBe(200);
     });
 
-    it('both without hosts, the caller knowing which target is where', async () => {
+    it('both without hosts, when the caller knows which target is where', async () => {
       const [first, second] = targets;
       const { deviceId, publicKey } = first.device.identity;
       const known = {
@@ -155,7 +155,7 @@ describe.each(['authmesh', 'rfc9421'] as const)(
       expect(lastCode(second)).toBe('invalid_signature');
     });
 
-    it('with a forwarded host that is trusted: then it is checked like a Host header', async () => {
+    it('with a trusted forwarded host, which is then checked like a Host header', async () => {
       const [first, second] = targets;
       await start(first, { hosts: ['a.example'] });
       for (const [options, trustProxy] of [

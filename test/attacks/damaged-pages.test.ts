@@ -93,7 +93,7 @@ describe('a page in a folder', () => {
     ['changed in one byte', (page) => Buffer.from(page).fill((page[200] as number) ^ 1, 200, 201)],
     ['another page of the same list', (_, other) => other],
     ['of 2 MB', () => Buffer.alloc(2_000_000, 'x')],
-  ])('that is %s keeps only its devices out, until it is back', async (_, change) => {
+  ])('that is %s refuses only its devices, until it is restored', async (_, change) => {
     const path = join(dir, 'list', page);
     const { pages } = await device.trust.open();
     const own = Buffer.from(pages.get(page) as Uint8Array);
@@ -121,7 +121,7 @@ describeWithRedis('a page in Redis', () => {
   it.each([
     ['missing', null],
     ['of 2 MB', 'x'.repeat(2_000_000)],
-  ])('that is %s keeps only its devices out, until it is back', async (_, next) => {
+  ])('that is %s refuses only its devices, until it is restored', async (_, next) => {
     const key = `amesh:list:${device.identity.deviceId}`;
     const own = (await admin.hgetBuffer(key, page)) as Buffer;
     if (next === null) await admin.hdel(key, page);

@@ -60,7 +60,7 @@ const servers = {
     );
     return getRequestListener(app.fetch);
   },
-  'Hono behind Express': () => {
+  'Hono after Express': () => {
     const app = express();
     app.use(machines.target.verify());
     const inner = new Hono();
@@ -120,7 +120,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
       'Transfer-Encoding: chunked',
       `${BODY.length.toString(16)}\r\n${BODY}\r\n0\r\n\r\n`,
     ],
-  ])('a hidden %s does not bring an unsigned body in', async (_name, line, bytes) => {
+  ])('a hidden %s does not add an unsigned body', async (_name, line, bytes) => {
     for (const padding of [PADDING, DEEP]) {
       const { status } = await send([], '', (lines) => [...lines, ...padding, line], bytes);
       if (status === TOO_MANY) return;
@@ -129,7 +129,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
     }
   });
 
-  it('a hidden Content-Length does not take a signed body away', async () => {
+  it('a hidden Content-Length does not remove a signed body', async () => {
     const { status } = await send([], BODY, (lines) => [...lines, ...DEEP, `Content-Length: ${BODY.length}`]);
     if (status === TOO_MANY) return;
     expect(status).toBe(400);
@@ -137,7 +137,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
   });
 
   it.each(['Content-Type: text/html', 'Content-Encoding: gzip', 'AuthMesh-Target: am_AAAAAAAAAAAAAAAA'])(
-    'a hidden %s that nobody has signed is not brought in',
+    'a hidden %s that nobody has signed does not appear',
     async (line) => {
       const { status } = await send([], BODY, (lines) => [
         ...lines,
@@ -151,7 +151,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
     },
   );
 
-  it('a signed Content-Type that is moved out of sight is refused', async () => {
+  it('a signed Content-Type that is pushed out of sight is refused', async () => {
     const type = 'content-type: application/json';
     const { status } = await send([type], BODY, (lines) => [
       ...lines.filter((line) => line !== type),
@@ -192,12 +192,12 @@ describe('a server with a maxHeadersCount of its own', () => {
     }
   }
 
-  it('lets no length hide behind fewer lines', async () => {
+  it('lets no length hide after fewer lines', async () => {
     expect((await send(50, PADDING.slice(0, 100), '')).status).toBe(401);
     expect(machines.refusals.at(-1)?.code).toBe('content_digest_missing');
   });
 
-  it('sees all lines where there is no limit', async () => {
+  it('sees all lines if there is no limit', async () => {
     expect((await send(0, DEEP, '')).status).toBe(401);
     const { status, body } = await send(0, DEEP, BODY);
     expect(status).toBe(200);

@@ -29,7 +29,7 @@ async function sentOn(
 }
 
 describe('what strangers make of the hints in the log', () => {
-  it('a server that sends on what it was sent: its host is not recommended', async () => {
+  it('a server that forwards a request that it received: its host is not recommended', async () => {
     const verifier = machines.targetWith({ hosts: [HOST] }).verifier();
     const view = await sentOn(
       { authority: OTHER, target: '/orders' },
@@ -42,7 +42,7 @@ describe('what strangers make of the hints in the log', () => {
     expect(refusal?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
   });
 
-  it('a host of this server is recommended as it was', async () => {
+  it('a host of this server is recommended as before', async () => {
     const verifier = machines.targetWith({ hosts: [HOST, OTHER] }).verifier();
     const view = await sentOn(
       { authority: OTHER, target: '/orders' },
@@ -52,7 +52,7 @@ describe('what strangers make of the hints in the log', () => {
     expect(machines.refusals[0]?.fix).toMatch(/^A proxy replaced it with api\.example\.com\./);
   });
 
-  it('many verifiers, as routes have them, are no way around the ten at once', async () => {
+  it('many verifiers, such as one for each route, do not bypass the limit of ten at once', async () => {
     const amesh = machines.targetWith({ hosts: [HOST] });
     const startedAt = performance.now();
     for (let i = 0; i < 40; i++) {
@@ -65,7 +65,7 @@ describe('what strangers make of the hints in the log', () => {
     expect(explained.length).toBeLessThanOrEqual(10 + seconds);
   });
 
-  it('a prefix that would end the quotes of the code to be copied is not tried', () => {
+  it('a prefix that would end the quotes around the code to copy is not tried', () => {
     const line = { method: 'GET', authority: HOST, path: '/orders', query: '?' };
     for (const prefix of ["/x',evil:'", '/x`', '/x\\']) {
       const view = {

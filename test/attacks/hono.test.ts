@@ -53,7 +53,7 @@ describe('method override by a header that nobody has signed', () => {
   });
 });
 
-describe('dot segments, which the server takes out before it routes', () => {
+describe('dot segments, which the server removes before it routes', () => {
   afterAll(() => server.close());
   beforeAll(() =>
     serve((app) => app.all('/admin', verify({ amesh: machines.target }), (c) => c.text(c.req.url))),
@@ -71,7 +71,7 @@ describe('dot segments, which the server takes out before it routes', () => {
     '/./admin',
     '/users/x/.././../admin',
     '/users/..//..//admin',
-  ])('%s leads nowhere but to what was signed', async (target) => {
+  ])('%s leads only to what was signed', async (target) => {
     expect((await send(target, target)).status).toBe(401);
     expect(codes()).toEqual(['invalid_signature']);
     expect((await send('/users', target)).status).toBe(401);

@@ -35,7 +35,7 @@ const attacks: Record<string, () => Promise<Uint8Array>> = {
     seal({ revision: 6, list: await deviceIdOf(stranger.publicKey, cryptoProvider) }),
   'with (r, n−s) in its seal': async () => withHighS(await seal({ revision: 6 })),
   'that is cut off': async () => (await seal({ revision: 6 })).slice(0, -1),
-  'with something behind it': async () => Buffer.concat([await seal({ revision: 6 }), Buffer.from('{}\n')]),
+  'with something after it': async () => Buffer.concat([await seal({ revision: 6 }), Buffer.from('{}\n')]),
   [`of ${MANY_MB} MB of garbage`]: async () => new Uint8Array(MANY_MB * 1024 * 1024).fill(0x7b),
   'of nothing': async () => new Uint8Array(),
 };

@@ -169,7 +169,7 @@ describe.each(CASES)('a redirect by $status of a $method', ({ status, method }) 
     expect(arrived).toHaveLength(2);
   });
 
-  it('to another origin and on within it', async () => {
+  it('to another origin, and further within it', async () => {
     script(first, { '/start': redirect(status, `${other.origin}/there`) });
     script(other, { '/there': redirect(status, '/more') });
     const response = await clientWith().fetch(`${first.origin}/start`, initOf(method));
@@ -179,7 +179,7 @@ describe.each(CASES)('a redirect by $status of a $method', ({ status, method }) 
     expect(arrived).toHaveLength(3);
   });
 
-  it('to another origin and back again', async () => {
+  it('to another origin, and back again', async () => {
     script(first, { '/start': redirect(status, `${other.origin}/there`) });
     script(other, { '/there': redirect(status, `${first.origin}/back`) });
     const response = await clientWith().fetch(`${first.origin}/start`, initOf(method));
@@ -190,7 +190,7 @@ describe.each(CASES)('a redirect by $status of a $method', ({ status, method }) 
     expect(arrived).toHaveLength(3);
   });
 
-  it('over plain http, which anybody on the way can have written', async () => {
+  it('over plain http, which anybody in between can have written', async () => {
     const origin = `http://device.test:${first.port}`;
     script(first, { '/start': redirect(status, '/next') });
     await expectRefused(clientWith().fetch(`${origin}/start`, initOf(method)), `${origin}/next`);
@@ -199,7 +199,7 @@ describe.each(CASES)('a redirect by $status of a $method', ({ status, method }) 
 });
 
 describe('credentials of the caller', () => {
-  it('reach the same origin again, signed, and no other', async () => {
+  it('reach the same origin again, signed, and no other origin', async () => {
     script(first, {
       '/start': redirect(302, '/next'),
       '/next': redirect(302, `${other.origin}/there`),
@@ -244,7 +244,7 @@ describe('redirects without end', () => {
     expect([arrived.length, signatures.length]).toEqual([requests, signed]);
   });
 
-  it('the twentieth leads somewhere', async () => {
+  it('the twentieth redirect leads to a response', async () => {
     let hops = 0;
     script(first, {
       '/start': (response) =>
@@ -278,7 +278,7 @@ describe('a Location', () => {
     ['of two slashes', () => `//${other.authority}/next`],
     ['of two backslashes', () => `\\\\${other.authority}/next`],
     ['of slash and backslash', () => `/\\${other.authority}/next`],
-    ['with blanks around', () => `  ${other.origin}/next  `],
+    ['with spaces around it', () => `  ${other.origin}/next  `],
     ['in capitals', () => `HTTP://${other.authority}/next`],
     ['with a number for an address', () => `http://0x7f000001:${other.port}/next`],
   ])('%s leads to another origin and is not signed', async (_name, location) => {
@@ -297,7 +297,7 @@ describe('a Location', () => {
     ['of a file', () => 'file:///etc/passwd'],
     ['of a WebSocket', () => `ws://${first.authority}/next`],
     ['without a host', () => 'http://'],
-    ['with a port that is none', () => 'http://127.0.0.1:99999/'],
+    ['with an invalid port', () => 'http://127.0.0.1:99999/'],
   ])('%s is a TypeError, and nothing follows', async (_name, location) => {
     script(first, { '/dir/start': redirect(302, location()) });
     const error = await fetchStart().catch((thrown) => thrown);
@@ -312,7 +312,7 @@ describe('a Location', () => {
     expect([response.status, response.redirected, await response.text()]).toEqual([302, false, 'here']);
   });
 
-  it('that holds a secret is whole in the error, but without its query in the message', async () => {
+  it('that contains a secret is complete in the error, but without its query in the message', async () => {
     script(first, { '/dir/start': redirect(307, '/next?token=secret') });
     const error = await clientWith()
       .fetch(`${first.origin}/dir/start`, { method: 'POST' })
@@ -322,7 +322,7 @@ describe('a Location', () => {
     expect(error.message).not.toContain('secret');
   });
 
-  it.each([200, 300, 304, 305, 306, 401, 500])('beside a %i means nothing', async (status) => {
+  it.each([200, 300, 304, 305, 306, 401, 500])('with a %i means nothing', async (status) => {
     script(first, {
       '/dir/start': (response) => void response.writeHead(status, { location: '/next' }).end(),
     });
@@ -337,7 +337,7 @@ describe('the option redirect', () => {
   it.each([
     ['of init', () => clientWith().fetch(`${first.origin}/start`, { redirect: 'manual' })],
     ['of a Request', () => clientWith().fetch(new Request(`${first.origin}/start`, { redirect: 'manual' }))],
-  ])('manual %s gives the response itself', async (_name, call) => {
+  ])('manual %s returns the response itself', async (_name, call) => {
     const response = await call();
     expect([response.status, response.headers.get('location'), response.redirected]).toEqual([
       302,
@@ -354,7 +354,7 @@ describe('the option redirect', () => {
     expect(arrived).toHaveLength(1);
   });
 
-  it('follow in init outdoes that of the Request', async () => {
+  it('follow in init overrides the option of the Request', async () => {
     const request = new Request(`${first.origin}/start`, { redirect: 'error' });
     expect((await clientWith().fetch(request, { redirect: 'follow' })).redirected).toBe(true);
   });
@@ -386,11 +386,11 @@ describe('the options of a call', () => {
   it.each([
     ['of init', (url: string, options: RequestInit) => clientWith().fetch(url, options)],
     [
-      'of init beside a Request',
+      'of init next to a Request',
       (url: string, options: RequestInit) => clientWith().fetch(new Request(url), options),
     ],
     ['of a Request', (url: string, options: RequestInit) => clientWith().fetch(new Request(url, options))],
-  ])('%s hold behind a redirect too', async (_name, call) => {
+  ])('%s apply after a redirect, too', async (_name, call) => {
     for (const to of ['/next', `${other.origin}/next`]) {
       const controller = new AbortController();
       script(first, { '/start': redirect(302, to), '/next': () => controller.abort(reason) });
@@ -455,7 +455,7 @@ describe('the clock', () => {
     [20, 10],
     [29, 10],
   ])(
-    '%i s off, where %i s are tolerated, over loopback: signed once more, and right from then on',
+    '%i s off, with a tolerance of %i s, over loopback: signed once more, and right from then on',
     async (offset, skew) => {
       verifying(first, () => Date.now() + offset * 1000, 0, skew);
       const client = clientWith();
@@ -468,20 +468,20 @@ describe('the clock', () => {
     },
   );
 
-  it('off over https: the same, whatever the name', async () => {
+  it('that is off over https: the same, under any name', async () => {
     verifying(secure, () => Date.now() - 60_000);
     expect((await clientWith().fetch(`https://device.test:${secure.port}/`)).status).toBe(200);
     expect(arrived).toHaveLength(2);
   });
 
-  it('a stream is sent once more too', async () => {
+  it('is corrected, and a stream is sent once more, too', async () => {
     verifying(first, () => Date.now() - 60_000);
     const body = new Blob([BODY]).stream();
     expect((await clientWith().fetch(first.origin, { method: 'POST', body })).status).toBe(200);
     expect(arrived.map((request) => request.body.toString())).toEqual([BODY, BODY]);
   });
 
-  it('a Request is sent once more too, though its body is read only once', async () => {
+  it('is corrected, and a Request is sent once more, although its body can only be read once', async () => {
     verifying(first, () => Date.now() - 60_000);
     const request = new Request(first.origin, { method: 'PUT', body: BODY });
     expect((await clientWith().fetch(request)).status).toBe(200);
@@ -564,7 +564,7 @@ describe('the clock', () => {
     expect(arrived.map(createdOf)).toEqual([T, T - 72, T - 172]);
   });
 
-  it('a forged Date is forgotten at the first answer that has the right one', async () => {
+  it('a forged Date is forgotten at the first response that has the right one', async () => {
     const client = clientWith({ now: () => T * 1000 });
     script(first, { '/': once(dated(T + 28)) });
     await client.fetch(first.origin);
@@ -575,7 +575,7 @@ describe('the clock', () => {
     expect(arrived.map(createdOf)).toEqual([T, T + 28, T + 28, T, T]);
   });
 
-  it('a client that is really slow learns it from every server, and says what to do', async () => {
+  it('a client that is really slow learns that from every server, with the fix', async () => {
     verifying(first, () => Date.now() + 45_000);
     const error = await clientWith()
       .fetch(first.origin)
@@ -606,7 +606,7 @@ describe('the clock', () => {
   it.each([
     ['over plain http to another machine', () => `http://device.test:${first.port}`, dated(T - 60)],
     ['out of a cache', () => first.origin, dated(T - 60, { age: '0' })],
-    ['with a Date that is none', () => first.origin, dated(T, { date: 'yesterday' })],
+    ['with an invalid Date', () => first.origin, dated(T, { date: 'yesterday' })],
     [
       'without a Date',
       () => first.origin,
@@ -634,7 +634,7 @@ describe('the clock', () => {
       }) as Step,
     ],
   ])(
-    '%s an answer is not believed: it is returned, and nothing more is signed',
+    '%s a response is not trusted: it is returned, and nothing more is signed',
     async (_name, origin, step) => {
       script(first, { '/': step });
       const client = clientWith({ now: () => T * 1000 });
@@ -674,7 +674,7 @@ describe('the clock', () => {
     expect(arrived.map(createdOf)).toEqual([T, T - 60, T]);
   });
 
-  it('is corrected behind a redirect in the same origin, and not behind one out of it', async () => {
+  it('is corrected after a redirect within the same origin, but not after a redirect out of it', async () => {
     script(first, {
       '/in': redirect(302, '/next'),
       '/next': once(dated(T - 60)),
@@ -689,7 +689,7 @@ describe('the clock', () => {
     expect(signedFor()).toEqual([`GET ${first.authority} /out ?`]);
   });
 
-  it('a server that has just started again gets a new signature at once', async () => {
+  it('a server that has just restarted gets a new signature immediately', async () => {
     verifying(first, () => (T + 1) * 1000 + 100, T + 1);
     const client = clientWith({ now: () => T * 1000 + 900 });
     expect((await client.fetch(first.origin)).status).toBe(200);

@@ -65,13 +65,13 @@ for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
         expect(await statusAt(signer, server.port, authority, path)).toBe(421);
       });
 
-      it('the own port counts where the runtime tells it', async () => {
+      it('its own port is accepted if the runtime reveals it', async () => {
         const isTold = name === 'bun' && path !== '/alone';
         const own = `localhost:${server.port}`;
         expect(await statusAt(signer, server.port, own, path)).toBe(isTold ? 200 : 421);
       });
 
-      it('a request that names this device is let in', async () => {
+      it('a request that names this device is accepted', async () => {
         expect(await statusAt(signer, server.port, 'localhost:3000', path, WHO)).toBe(200);
       });
     });
@@ -81,7 +81,7 @@ for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
 describe('without hosts on Node', () => {
   const machines = usePair();
 
-  it.each(ELSEWHERE)('a handler that gets a Request alone refuses %s', async (authority) => {
+  it.each(ELSEWHERE)('a handler that gets only a Request refuses %s', async (authority) => {
     const app = new Hono().use(verify({ amesh: machines.target }));
     app.all('*', (c) => c.text('in'));
     const handler = withAmesh(() => new Response('in'), { amesh: machines.target });
@@ -97,7 +97,7 @@ describe('without hosts on Node', () => {
     );
   });
 
-  it('its own port counts where somebody tells it', async () => {
+  it('its own port is accepted if somebody passes it', async () => {
     const verifier = machines.target.verifier();
     const { line, headers } = await signedRaw(machines.signer, 'localhost:3000');
     expect(line).toBe('GET / HTTP/1.1');
@@ -162,11 +162,11 @@ describe.each(lambdaAdapters)('without hosts, behind $name on Lambda', ({ create
     return (await invoke(await handler, request, source)).status;
   }
 
-  it.each(lambdaSources)('no loopback name is taken from the event of a %s', async (source) => {
+  it.each(lambdaSources)('no loopback name is accepted from the event of a %s', async (source) => {
     for (const authority of ELSEWHERE) expect(await statusOf(source, authority), authority).toBe(421);
   });
 
-  it('a request that names this device is let in', async () => {
+  it('a request that names this device is accepted', async () => {
     expect(await statusOf('function URL 2.0', 'localhost:3000', WHO)).toBe(200);
   });
 });

@@ -427,7 +427,7 @@ describe.each([
     expect((await exchange(server.port, head(line, headers))).body).toBe('in');
   }
 
-  it.each([undefined, get, post])('the request that is bent is a good one: %o', async (request) => {
+  it.each([undefined, get, post])('the request that is changed is a valid one: %o', async (request) => {
     const raw = await sign(request);
     const body = raw.body.length === 0 ? [] : [length(raw)];
     expect((await exchange(server.port, head(raw.line, [...raw.headers, ...body]), raw.body)).body).toBe(
@@ -470,7 +470,7 @@ describe.each([
     await expectServing();
   });
 
-  it('HTTP/0.9, which Node takes for HTTP/1.0, is judged like any other', async () => {
+  it('HTTP/0.9, which Node reads as HTTP/1.0, is checked like any other', async () => {
     const { line, headers } = await sign();
     const bent = line.replace(' HTTP/1.1', '');
     expect((await exchange(server.port, head(bent, headers.slice(0, 1)))).status).toBe(401);
@@ -479,7 +479,7 @@ describe.each([
     await expectServing();
   });
 
-  it('Connection: upgrade is no way around', async () => {
+  it('Connection: upgrade does not bypass the checks', async () => {
     const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
     const unsigned = await exchange(
       server.port,
@@ -503,7 +503,7 @@ describe.each([
     await expectServing();
   });
 
-  it('a request smuggled behind a good one is judged by itself', async () => {
+  it('a request smuggled after a valid one is checked separately', async () => {
     const raw = await sign(post);
     const smuggled = head('GET /admin HTTP/1.1', [`Host: ${server.authority}`]);
     const client = await RawClient.connect(server.port);

@@ -85,13 +85,13 @@ const changes: Record<string, (request: Request) => void> = {
   'URL, to the end of the signed one': (request) => {
     request.url = '/x?a=1';
   },
-  'query alone': (request) => {
+  'only query': (request) => {
     request.url = request.url.replace('a=1', 'a=2');
   },
   'URL and originalUrl': (request) => {
     Object.assign(request, { url: '/admin', originalUrl: '/admin' });
   },
-  'originalUrl alone': (request) => {
+  'only originalUrl': (request) => {
     request.originalUrl = '/admin';
   },
   'Content-Type in headers': (request) => {
@@ -155,7 +155,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     expect((await send(port)).body).toBe('in');
   });
 
-  it('a field that this signature covers besides', async () => {
+  it('a field that this signature covers in addition', async () => {
     const change: RequestHandler = (request, _response, next) => {
       if (request.headers['x-change'] !== undefined) request.headers['x-amount'] = '1000000';
       next();
@@ -169,7 +169,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     expect((await sendAmount()).body).toBe('in');
   });
 
-  it('a URL that is put back before the second verify() changes nothing', async () => {
+  it('a URL that is restored before the second verify() changes nothing', async () => {
     const twice: RequestHandler = (request, _response, next) => {
       const { url } = request;
       request.url = '/elsewhere';
@@ -193,7 +193,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     ).toBe('in');
   });
 
-  it('a prefix that something in front takes off is said with pathPrefix', async () => {
+  it('a prefix that a proxy removes is declared with pathPrefix', async () => {
     const app = express();
     app.use((request, _response, next) => {
       request.url = request.url.replace(/^\/v1\//, '/');
@@ -223,7 +223,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
     '/api/v1?x',
     '/api/v1//x',
     '/api.json',
-  ])('what mounts leave of a URL is no change: %s', async (target) => {
+  ])('the rest of a URL behind mounts is not a change: %s', async (target) => {
     const app = express();
     const verify = machines.target.verify() as Verify;
     const router = express.Router();
@@ -258,7 +258,7 @@ describe('node:http, http2 and Connect', () => {
     },
   );
 
-  it('Connect, which does not say what a mount took off: a URL with another end', async () => {
+  it('Connect, which does not say what a mount removed: a URL with another ending', async () => {
     const verify = machines.target.verify();
     const server = await listen((request, response) => {
       Object.assign(request, { originalUrl: request.url, url: request.headers['x-url'] ?? '/x?a=1' });
@@ -338,7 +338,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
     ['method', ({ raw }) => void Object.assign(raw, { method: 'DELETE' })],
     ['URL', ({ raw }) => void Object.assign(raw, { url: '/admin' })],
     [
-      'URL, beside originalUrl',
+      'URL, next to originalUrl',
       ({ raw }) => void Object.assign(raw, { originalUrl: raw.url, url: '/x?a=1' }),
     ],
     [
@@ -365,7 +365,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
     expect((await send(port)).body).toBe('in');
   });
 
-  it('rewriteUrl that takes a prefix off is said with pathPrefix', async () => {
+  it('a rewriteUrl that removes a prefix is declared with pathPrefix', async () => {
     const rewriteUrl = ({ url = '' }) => url.replace(/^\/public/, '');
     const port = await up(() => {}, { rewriteUrl }, { pathPrefix: '/public' });
     expect((await send(port)).body).toBe('in');
@@ -418,7 +418,7 @@ describe('Hono', () => {
   });
 
   it.each(Object.entries(made))(
-    'on a runtime that has a Request alone, between two: another %s',
+    'on a runtime that has only a Request, between two: another %s',
     async (_, make) => {
       const middle: MiddlewareHandler = async (c, next) => {
         if (c.req.header('x-change') !== undefined) c.req.raw = make(c.req.raw);
@@ -466,7 +466,7 @@ describe('a fetch handler in another one', () => {
   }
   const codes = () => machines.refusals.map(({ code }) => code);
 
-  it('lets through the request that it was given', async () => {
+  it('accepts the request that it was given', async () => {
     expect(await (await call((request) => request)).text()).toBe('abc');
   });
 
@@ -484,7 +484,7 @@ describe('a fetch handler in another one', () => {
     expect(reached).toEqual([]);
   });
 
-  it('takes a copy that somebody has made for a replay', async () => {
+  it('treats a copy that somebody has made as a replay', async () => {
     expect((await call((request) => new Request(request))).status).toBe(401);
     expect(codes()).toEqual(['replay_detected']);
   });

@@ -40,7 +40,7 @@ const hangs = () => {
 const trusts = async () => (await list.current()).find(controller.deviceId) !== undefined;
 
 describe('a stranger who begins reads and goes away', () => {
-  it('does not keep a revocation out for longer than a second', async () => {
+  it('does not delay a revocation by more than a second', async () => {
     await gives({ revision: 1 });
     expect(await trusts()).toBe(true);
     await gives({ revision: 2, devices: [] });
@@ -53,7 +53,7 @@ describe('a stranger who begins reads and goes away', () => {
     expect(await trusts()).toBe(false);
   });
 
-  it('causes one read a second at most', async () => {
+  it('causes at most one read a second', async () => {
     await gives({ revision: 1 });
     await list.current();
     nowMs += 10_000;
@@ -66,7 +66,7 @@ describe('a stranger who begins reads and goes away', () => {
 });
 
 describe('a store that hangs', () => {
-  it('is one that cannot be read: the list that is there counts, and none is 503', async () => {
+  it('is like one that cannot be read: the existing list counts, and no request gets 503', async () => {
     await gives({ revision: 1 });
     expect(await trusts()).toBe(true);
     hangs();

@@ -147,7 +147,7 @@ describe.each(latest(frameworks))('$name', ({ express }) => {
       `);
     });
 
-    it('verify() on a path, and a handler that reads the URL by itself', async () => {
+    it('verify() on a path, and a handler that reads the URL itself', async () => {
       expect(await reaching(place((app) => app.use('/api', verify()).use(loose)))).toMatchInlineSnapshot(`
         [
           "/%61pi/x",
@@ -218,7 +218,7 @@ describe.each(latest(fastifies))('$name', ({ fastify }) => {
   const looseRoute = (scope: FastifyInstance, path: string) =>
     scope.get(path, async ({ originalUrl }) => looseFile(originalUrl));
 
-  it('unsafe: a scope for a path, and a loose handler outside of it', async () => {
+  it('unsafe: a scope for a path, and a separate handler outside it', async () => {
     const build = place(async (app) => {
       await app.register(
         async (api) => {
@@ -276,12 +276,12 @@ describe('Hono on Node', () => {
   const loose = async (c: import('hono').Context) => c.text(await looseFile(c.env.incoming.url));
   const files = () => serveStatic({ root });
 
-  it('by luck: verify() on a path, and serveStatic() for the whole app, which decode alike', async () => {
+  it('safe by accident: verify() on a path, and serveStatic() for the whole app, which decode in the same way', async () => {
     const app = new Hono().use('/api/*', verify()).use(files());
     expect(await reaching(place(app as Hono))).toMatchInlineSnapshot(`[]`);
   });
 
-  it('unsafe: verify() on a path, and a loose handler', async () => {
+  it('unsafe: verify() on a path, and a separate handler', async () => {
     const app = new Hono().use('/api/*', verify()).all('*', loose);
     expect(await reaching(place(app as Hono))).toMatchInlineSnapshot(`
       [
@@ -297,7 +297,7 @@ describe('Hono on Node', () => {
     `);
   });
 
-  it('by luck: verify() on the name, and a route with a parameter, which decode alike', async () => {
+  it('safe by accident: verify() on the name, and a route with a parameter, which decode in the same way', async () => {
     const app = new Hono().use('/api/x', verify());
     app.get('/api/:name', (c) => c.text(c.req.param('name') === 'x' ? SECRET : ''));
     expect(await reaching(place(app as Hono))).toMatchInlineSnapshot(`[]`);
@@ -333,7 +333,7 @@ describe('node:http', () => {
   const respond = async (request: IncomingMessage, response: ServerResponse) =>
     void response.end(await looseFile(String(request.url)));
 
-  it('unsafe: verify() behind a look at the URL', async () => {
+  it('unsafe: verify() after a test of the URL', async () => {
     const verify = machines.target.verify();
     const start = () =>
       listen((request, response) => {
@@ -384,7 +384,7 @@ describe('a fetch handler', () => {
     return server;
   };
 
-  it('unsafe: withAmesh() behind a look at the URL', async () => {
+  it('unsafe: withAmesh() after a test of the URL', async () => {
     const inner = protect(file);
     const handler = (request: Request) =>
       new URL(request.url).pathname.startsWith('/api/') ? inner(request) : file(request);
@@ -458,7 +458,7 @@ describe('a path of a caller that others read as another one', () => {
     expect(machines.refusals[0]?.detail).toMatch(/dot segment or a backslash/);
   });
 
-  it.each(honest)('%s is taken', async (target) => {
+  it.each(honest)('%s is accepted', async (target) => {
     expect((await send(target)).body).toBe('in');
   });
 });
@@ -494,7 +494,7 @@ for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
       expect(await reachingPlace(place)).toEqual([]);
     });
 
-    it('unsafe: verify() on a path, and a loose handler', async () => {
+    it('unsafe: verify() on a path, and a separate handler', async () => {
       expect(await reachingPlace('Hono: verify() on a path, and a loose handler')).toContain('/API/x');
     });
   });

@@ -79,7 +79,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
       expect(answer.status).toBe(401);
     });
 
-    it('no digest is signed, and the event carries a body', async () => {
+    it('no digest is signed, and the event has a body', async () => {
       await call(await signedLines(''), '{"amount":1}');
       expect(codes()).toEqual(['content_digest_missing']);
       expect(got).toEqual([]);
@@ -95,7 +95,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
     it.each([
       ['fewer bytes than announced', '7', 'body_incomplete'],
       ['more bytes than announced', '5', 'malformed_header'],
-      ['a length that is no number', 'abc', 'malformed_header'],
+      ['a length that is not a number', 'abc', 'malformed_header'],
       ['two lengths', '6, 6', 'malformed_header'],
       ['a negative length', '-1', 'malformed_header'],
       ['a length in hexadecimal', '0x6', 'malformed_header'],
@@ -108,7 +108,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
       expect(got).toHaveLength(isMended ? 1 : 0);
     });
 
-    it('the bytes that were signed come in full', async () => {
+    it('the signed bytes arrive completely', async () => {
       const answer = await call(await signedLines('signed'), 'signed');
       expect(codes()).toEqual([]);
       expect(got).toEqual([{ stream: 'signed', body: Buffer.from('signed') }]);
@@ -164,7 +164,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
     ['an object', { unsigned: true }],
     ['an array', []],
     ['a number', 0],
-  ])('%s on request.body beside an empty stream', async (_what, body) => {
+  ])('%s on request.body next to an empty stream', async (_what, body) => {
     const lines = await signedLines('', { 'content-digest': EMPTY });
     for (const own of [{ body }, { rawBody: body }]) {
       machines.refusals.length = 0;
@@ -182,7 +182,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
     expect(got).toEqual([]);
   });
 
-  it('other bytes on request.body beside those that were signed', async () => {
+  it('other bytes on request.body than the signed ones', async () => {
     const own = { body: Buffer.from('unsigned') };
     expect(await serve(new StandIn(await signedLines('signed'), ['signed', null], own))).toBe(500);
     expect(codes()).toEqual(['body_parser_ordering_error']);
@@ -199,7 +199,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
     expect(got).toEqual([]);
   });
 
-  it('a request that is no stream, with what it has', async () => {
+  it('a request that is not a stream, with what it has', async () => {
     const make = async (signed: string, own: object) => {
       const lines = await signedLines(signed, signed === '' ? { 'content-digest': EMPTY } : {});
       const headers = Object.fromEntries(lines.map(([name, value]) => [name.toLowerCase(), value]));

@@ -137,7 +137,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'an empty list': () => put(''),
   'a list cut in half': () => put(text().slice(0, text().length / 2)),
   'a list without its last newline': () => put(text().trimEnd()),
-  'a list with a byte behind it': () => put(`${text()} `),
+  'a list with a byte after it': () => put(`${text()} `),
   'a list with CRLF': () => put(text().replace('\n', '\r\n')),
   'a list with a BOM': () => put(`\uFEFF${text()}`),
   'a list with a key twice': () => put(text().replace('{', '{"hosts":["evil.example.com"],')),
@@ -151,7 +151,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'a list with half a surrogate pair': () => put(text().replace('"caller"', '"\\ud800"')),
   'a list with a number that is too large': () => put(text().replace('"revision":2', '"revision":1e999')),
   'a list nested too deeply': () => put(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}\n`),
-  'a list that is no object': () => put('[]\n'),
+  'a list that is not an object': () => put('[]\n'),
   'a list that is null': () => put('null\n'),
   'a list without its seal': () => put(`${unsealed(text())}}\n`),
   'a list with its seal at another place': () => put(text().replace(/^\{(.*),("seal":"[^"]*")\}/, '{$2,$1}')),
@@ -166,7 +166,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'a newer list with a right seal and spaces': () => putNewer((list) => list.replaceAll(',', ', ')),
   'a newer list with a right seal and a key twice': () =>
     putNewer((list) => list.replace('{', '{"hosts":["evil.example.com"],')),
-  'a newer list with a right seal and something behind it': () => putNewer((list) => `${list}\n`),
+  'a newer list with a right seal and something after it': () => putNewer((list) => `${list}\n`),
   'an older copy put back': () => put(older),
   'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
   'a list that names an owner other than the one that sealed it': async () => {
@@ -180,7 +180,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
     putSealed((head) => ({ ...head, updatedAt: head.updatedAt + 1 })),
   'a version that is not known': () => putSealed((head) => ({ ...head, version: 3, revision: 9 })),
   'a member that is not known': () => putSealed((head) => ({ ...head, leases: [], revision: 9 })),
-  'a token that is none': () => putSealed((head) => ({ ...head, tokens: ['x'], revision: 9 })),
+  'an invalid token': () => putSealed((head) => ({ ...head, tokens: ['x'], revision: 9 })),
   'a revision that jumps too far ahead': () =>
     putSealed((head) => ({ ...head, revision: head.revision + 2 ** 20 + 1 })),
   'pages that leave a gap': () => putSealed((head) => ({ ...head, revision: 9, pages: [['0', []]] })),
@@ -202,13 +202,13 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
     const own = (good.get('identity.json') as Buffer).toString();
     await writeFile(join(dir, 'identity.json'), own.replace(/am_[\w-]{16}/, deviceId));
   },
-  'a seen.json that is no JSON': () => writeFile(join(dir, 'seen.json'), 'what was seen'),
+  'a seen.json that is not JSON': () => writeFile(join(dir, 'seen.json'), 'what was seen'),
   'a seen.json of another form': () => writeFile(join(dir, 'seen.json'), '{"am_x":{"revision":"2"}}'),
   'a seen.json that is empty': () => writeFile(join(dir, 'seen.json'), ''),
 };
 
 describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
-  it('stops a server that starts afterwards, until the good file is back', async () => {
+  it('stops a server that starts afterwards, until the good file is restored', async () => {
     expect(await call('/fresh')).toEqual(PASSED);
     await attack();
     expect(await call('/fresh')).toEqual(REFUSED);
@@ -220,7 +220,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(await call('/fresh')).toEqual(PASSED);
   });
 
-  it('stops a server that is running, until the good file is back', async () => {
+  it('stops a server that is running, until the good file is restored', async () => {
     expect(await call('/running')).toEqual(PASSED);
     await attack();
     await sleep(300); // more than the time between two looks at the files
@@ -234,7 +234,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(await call('/running')).toEqual(PASSED);
   });
 
-  it('is told in the log, with what to do', async () => {
+  it('is named in the log, with the fix', async () => {
     await attack();
     await call('/fresh');
     expect(refusals).toHaveLength(1);
@@ -257,7 +257,7 @@ describe('a device that a newer amesh may have restricted', () => {
     ['an unknown member', { until: 'noon' }],
     ['an unknown role', { roles: ['admin'] }],
     ['an invalid key', { key: 'A'.repeat(44) }],
-  ])('is refused, and nobody else: %s', async (_, more) => {
+  ])('is refused, and no other device: %s', async (_, more) => {
     await putSealed((head) => {
       const [[prefix, [entry]]] = (head as Head & { pages: [[string, [object]]] }).pages;
       return { ...head, revision: 9, pages: [[prefix, [{ ...entry, ...more }]]] };
@@ -293,7 +293,7 @@ describe('any changed byte of the list', () => {
 });
 
 describe('amesh trust reset', () => {
-  it('mends a server that is running, moves the old list aside, and trusts nobody', async () => {
+  it('repairs a server that is running, moves the old list aside, and trusts nobody', async () => {
     expect(await call('/running')).toEqual(PASSED);
     await put('broken');
     const { movedTo } = await resetTrust(dir, {});
@@ -304,7 +304,7 @@ describe('amesh trust reset', () => {
     expect(refusals.at(-1)?.code).toBe('unknown_device');
   });
 
-  it('mends one that has seen a newer list than the folder shows', async () => {
+  it('repairs a server that has seen a newer list than the folder shows', async () => {
     expect(await call('/running')).toEqual(PASSED);
     await put(older);
     await rm(join(dir, 'seen.json'));
@@ -315,14 +315,14 @@ describe('amesh trust reset', () => {
     expect(await call('/running')).toEqual({ status: 401, body: '{"error":"unauthorized"}' });
   });
 
-  it('takes a damaged seen.json out of the way', async () => {
+  it('moves a damaged seen.json out of the way', async () => {
     await writeFile(join(dir, 'seen.json'), 'damaged');
     const { movedTo } = await resetTrust(dir, {});
     expect((await readdir(movedTo as string)).sort()).toEqual([LIST, 'seen.json']);
     await documentOf((await openDevice(dir, {})).trust);
   });
 
-  it('with keep goes on from the older one, also in a server that has seen the newer', async () => {
+  it('with keep continues from the older list, even in a server that has seen the newer one', async () => {
     const { trust } = await openDevice(dir, {});
     await trust.update((list) => setHosts(list, ['api.example.com']));
     expect((await call('/running')).status).toBe(421);
@@ -338,7 +338,7 @@ describe('amesh trust reset', () => {
   it.each([
     ['is broken', 'broken'],
     ['is gone', null],
-  ])('with keep moves nothing where the list %s', async (_, text) => {
+  ])('with keep moves nothing if the list %s', async (_, text) => {
     if (text === null) await rm(join(dir, LIST));
     else await put(text);
     const moved = () => readdir(join(dir, 'replaced')).catch(() => []);
@@ -349,7 +349,7 @@ describe('amesh trust reset', () => {
     expect(await moved()).toEqual(before);
   });
 
-  it('cannot be undone by putting the old list back', async () => {
+  it('cannot be undone by restoring the old list', async () => {
     await resetTrust(dir, {});
     await put(good.get(LIST) as Buffer);
     expect(await call('/fresh')).toEqual(REFUSED);

@@ -27,7 +27,7 @@ const enrolling = useEnrolling();
 const now = () => Math.floor(Date.now() / 1000);
 
 describe('a client that sends the body late', () => {
-  it('does not stretch the time for which an enrolment counts', async () => {
+  it('does not extend the time for which an enrolment is accepted', async () => {
     const target = await enrolling.target({ enroll: true, clockSkewSeconds: 1 });
     const { token } = await target.grant();
     const client = await RawClient.connect(target.port);
@@ -43,7 +43,7 @@ describe('a client that sends the body late', () => {
 });
 
 describe('a nonce store', () => {
-  it('that loses its memory while it is asked lets no enrolment pass from before', async () => {
+  it('that loses its memory during a claim accepts no enrolment from before', async () => {
     const memory = { startedAt: now() - 100 };
     const forgetful: NonceStore = {
       get startedAt() {
@@ -81,7 +81,7 @@ describe('a nonce store', () => {
   });
 });
 
-describeWithRedis('strangers, where the list lies in Redis', () => {
+describeWithRedis('strangers, if the list lies in Redis', () => {
   let root: string;
   let redis: RedisServer;
   let client: Redis;
@@ -108,11 +108,11 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
 
   it.each([
     [
-      'by grants that are none',
+      'by invalid grants',
       () => ({ grant: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url') }),
     ],
-    ['by a grant that is none', () => ({ grant: 'A'.repeat(22) })],
-  ])('enrolments %s do not make the server read its list for each', async (_what, change) => {
+    ['by an unknown grant', () => ({ grant: 'A'.repeat(22) })],
+  ])('enrolments %s do not make the server read its list for each of them', async (_what, change) => {
     const api = await target();
     const { token } = await api.grant();
     expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
@@ -132,7 +132,7 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
     ['for another target', () => ({ target: 'am_AAAAAAAAAAAAAAAA' })],
     ['for another host', () => ({ authority: 'api.example.com' })],
     ['that are too old', () => ({ time: now() - 60 })],
-  ])('enrolments %s do not make it read at all', async (_what, change) => {
+  ])('enrolments %s do not make the server read its list at all', async (_what, change) => {
     const api = await target();
     const { token } = await api.grant();
     expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
@@ -147,7 +147,7 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
     expect((await reads()) - before).toBeLessThan(SENT / 2); // what reads by time alone may read now and then
   });
 
-  it('a grant that was given a moment ago counts at once all the same', async () => {
+  it('but a grant that was issued a moment ago is accepted immediately', async () => {
     const api = await target();
     await sendEnrolment(api.origin, 'x');
     const { token } = await api.grant();
@@ -155,7 +155,7 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
   });
 });
 
-it('a list that breaks beside a request by lease does not end the server', async () => {
+it('a list that breaks during a request with a lease does not end the server', async () => {
   const rejected: unknown[] = [];
   const note = (reason: unknown) => void rejected.push(reason);
   let meanwhile: (() => Promise<void>) | undefined;
@@ -184,7 +184,7 @@ it('a list that breaks beside a request by lease does not end the server', async
   }
 });
 
-it('an enrolment that cannot be written down is the fault of the server, and says so', async () => {
+it('if an enrolment cannot be written, that is a fault of the server, and the response says so', async () => {
   const script = await toScript('test/bootstrap/processes/enrolling.ts');
   const root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   const dir = join(root, 'target');
@@ -290,7 +290,7 @@ describe('leases after the clock was set back', () => {
   });
 });
 
-it('is told 503 when a nonce store fails with a code that is not for clients', async () => {
+it('the caller gets 503 if a nonce store fails with a code that is not for clients', async () => {
   const nonceStore: NonceStore = {
     startedAt: 0,
     claim: () => Promise.reject(new AmeshError(CODES.store_busy)),

@@ -97,7 +97,7 @@ function enrolmentsAt(kind: Kind): void {
   });
 
   it.each<[string, number, string, string]>([
-    ['that are none', 400, 'enrolment_malformed', 'hello'],
+    ['that are not enrolments', 400, 'enrolment_malformed', 'hello'],
     ['of no bytes', 400, 'enrolment_malformed', ''],
     ['in JSON', 400, 'enrolment_malformed', '{"grant":1}'],
     ['of 5 kB', 413, 'payload_too_large', 'a'.repeat(5000)],
@@ -119,7 +119,7 @@ function enrolmentsAt(kind: Kind): void {
     expect(status).toBe(413);
   });
 
-  it('that announce 100 MB are refused before they have come', async () => {
+  it('that announce 100 MB are refused before they have arrived', async () => {
     const client = await RawClient.connect(server.port);
     const more = ['Content-Length: 100000000'];
     client.write(head(`POST ${ENROLMENT_PATH} HTTP/1.1`, lines('whole', ...more)), 'a'.repeat(5000));
@@ -135,7 +135,7 @@ function enrolmentsAt(kind: Kind): void {
     expect(await documentOf(target.trust)).toEqual(before);
   });
 
-  it('are requests without a signature where enroll is off', async () => {
+  it('are requests without a signature if enroll is off', async () => {
     const { token } = await grant();
     const { status, body } = await send('off', await forgeEnrolment(token, authority));
     expect([status, body]).toEqual([401, '{"error":"unauthorized"}']);
@@ -145,7 +145,7 @@ function enrolmentsAt(kind: Kind): void {
     });
   });
 
-  it('are for the application where verify() does not see them', async () => {
+  it('are for the application if verify() does not see them', async () => {
     const { token } = await grant();
     const { status, body } = await send('none', await forgeEnrolment(token, authority));
     expect([status, body]).toEqual([404, NOTHING]);

@@ -93,7 +93,7 @@ describeWithRedis('four instances with one list in Redis', () => {
     });
   const codeOf = (error: unknown) => (isAmeshError(error) ? error.code : String(error));
 
-  it('50 uses and 80 callers at once: exactly 50 get in, and everywhere', async () => {
+  it('50 uses and 80 callers at once: exactly 50 enrol, and can call every instance', async () => {
     const { token, grant: given } = await grant(50);
     const callers = Array.from({ length: 80 }, () => newCaller(token));
     const results = await Promise.all(
@@ -125,7 +125,7 @@ describeWithRedis('four instances with one list in Redis', () => {
     expect(await otherwiseForMs(areRefused, pids)).toBeLessThan(1000);
   });
 
-  it('a Redis that is started again, empty, does not begin to count anew', async () => {
+  it('a Redis that restarts empty does not begin to count again', async () => {
     const { token } = await grant(1);
     expect((await newCaller(token).fetch(`http://${HOST}/`)).status).toBe(200);
     await redis.restart();

@@ -19,7 +19,7 @@ const now = () => Math.floor(Date.now() / 1000);
 const codeOf = (error: unknown) => (isAmeshError(error) ? error.code : String(error));
 
 describe('a caller with nothing but a grant', () => {
-  it('enrols itself at its first fetch', async () => {
+  it('enrols at its first fetch', async () => {
     const target = await enrolling.target();
     const { token, id } = await target.grant();
     const caller = enrolling.caller(token);
@@ -45,7 +45,7 @@ describe('a caller with nothing but a grant', () => {
     ]);
   });
 
-  it('enrols itself at its first signature, and remembers that once the target has accepted the request', async () => {
+  it('enrols at its first signature, and remembers that once the target has accepted the request', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const caller = enrolling.caller(token);
@@ -68,7 +68,7 @@ describe('a caller with nothing but a grant', () => {
     expect((await target.list()).devices).toMatchObject([{ scopes: ['jobs:take'] }]);
   });
 
-  it('knows its target from then on, and enrols only once, also after a restart', async () => {
+  it('knows its target from then on, and enrols only once, even after a restart', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const dir = join(enrolling.root, 'caller');
@@ -87,7 +87,7 @@ describe('a caller with nothing but a grant', () => {
     expect(tokens).toMatchObject([{ kind: 'taken', issuer: target.device.identity.deviceId }]);
   });
 
-  it('that enrols again with the same key, its own memory lost, is not counted again', async () => {
+  it('that enrols again with the same key after it lost its memory is not counted again', async () => {
     const target = await enrolling.target();
     const { token, id } = await target.grant();
     const dir = join(enrolling.root, 'caller');
@@ -99,7 +99,7 @@ describe('a caller with nothing but a grant', () => {
     expect((await target.list()).grants).toMatchObject([{ id, used: 1 }]);
   });
 
-  it('of several first fetches at once enrols once, and all are answered', async () => {
+  it('with several first fetches at once enrols once, and all get responses', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ uses: 1 });
     const caller = enrolling.caller(token);
@@ -108,7 +108,7 @@ describe('a caller with nothing but a grant', () => {
     expect(target.captured).toHaveLength(1);
   });
 
-  it('does not enrol anywhere else than at the hosts of the grant', async () => {
+  it('does not enrol anywhere except at the hosts of the grant', async () => {
     const [target, other] = [await enrolling.target(), await enrolling.target()];
     const { token } = await target.grant({ hosts: [target.authority] });
     const caller = enrolling.caller(token);
@@ -124,7 +124,7 @@ describe('a caller with nothing but a grant', () => {
     expect(enrolling.logged).not.toHaveBeenCalledWith(unused);
   });
 
-  it('enrols its next key again once its key was rotated, and the target has lost it', async () => {
+  it('enrols its next key after its key was rotated, if the target has lost it', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const dir = join(enrolling.root, 'caller');
@@ -142,7 +142,7 @@ describe('a caller with nothing but a grant', () => {
     expect((await documentOf(trust)).tokens).toMatchObject([{ kind: 'taken' }]);
   });
 
-  it('takes it at a time of its own choosing', async () => {
+  it('enrols at a time of its own choice', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ hosts: [target.authority] });
     const caller = enrolling.caller(token);
@@ -151,7 +151,7 @@ describe('a caller with nothing but a grant', () => {
     expect((await target.list()).devices).toHaveLength(1);
   });
 
-  it('gets no further where the target does not enrol', async () => {
+  it('cannot enrol if the target does not allow that', async () => {
     const target = await enrolling.target({});
     const { token } = await target.grant();
     await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
@@ -179,7 +179,7 @@ describe('a caller with nothing but a grant', () => {
       'answer_unproven',
       'All uses of the grant are used up.',
     ],
-  ])('says so where it is answered with %s', async (_what, status, body, code, message) => {
+  ])('says so if it gets %s', async (_what, status, body, code, message) => {
     const target = await enrolling.target();
     const { token } = await target.grant({ hosts: ['api.example.com'] });
     const fetch = async () => new Response(body, { status });
@@ -211,7 +211,7 @@ describe('the limits of a grant', () => {
     expect(grants).toMatchObject([{ used: USES }]);
   });
 
-  it('a use is used up, also when its entry is gone', async () => {
+  it('a use stays used up, even if its entry is gone', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ uses: 1 });
     const caller = enrolling.caller(token);
@@ -223,7 +223,7 @@ describe('the limits of a grant', () => {
     });
   });
 
-  it('after its time nobody enrols, and callers that enrolled stay', async () => {
+  it('after its end nobody enrols, and callers that have enrolled stay', async () => {
     const target = await enrolling.target();
     const { token, id } = await target.grant();
     const early = enrolling.caller(token);
@@ -255,7 +255,7 @@ describe('the limits of a grant', () => {
     expect((await target.list()).devices).toEqual([]);
   });
 
-  it('revoked, it takes everybody along who came by it, within a second', async () => {
+  it('when it is revoked, everybody who enrolled with it is removed, within a second', async () => {
     const target = await enrolling.target();
     const [one, two] = [await target.grant(), await target.grant()];
     const callers = [one, one, one, two].map(({ token }) => enrolling.caller(token));
@@ -279,7 +279,7 @@ describe('the limits of a grant', () => {
     });
   });
 
-  it('closed before anybody came, it says that it is over', async () => {
+  it('closed before anybody has enrolled, it says that it has ended', async () => {
     const target = await enrolling.target();
     const { token, id } = await target.grant();
     await target.device.trust.update((list) => closeGrant(list, id, now()));
@@ -303,13 +303,13 @@ describe('leases', () => {
     return { target, caller, leaseNow: async () => (await target.list()).devices[0]?.lease };
   }
 
-  it('move on with use', async () => {
+  it('are extended by use', async () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 600 }));
     expect((await caller.fetch(target.origin)).status).toBe(200);
     await vi.waitUntil(async () => ((await leaseNow())?.expiresAt ?? 0) > now() + 55, SOON);
   });
 
-  it('do not move on while most of them is left', async () => {
+  it('are not extended while most of their time is left', async () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 50, endsAt: t + 600 }));
     const before = await leaseNow();
     expect((await caller.fetch(target.origin)).status).toBe(200);
@@ -338,14 +338,14 @@ describe('leases', () => {
     expect((await target.list()).devices).toEqual([other]);
   });
 
-  it('that are over begin anew by another use, while the grant is open', async () => {
+  it('that have ended begin again with another use, while the grant is open', async () => {
     const { target, caller } = await leased((t) => ({ expiresAt: t - 1, endsAt: t - 1 }));
     expect((await caller.fetch(target.origin)).status).toBe(200);
     const { devices, grants } = await target.list();
     expect([devices.length, grants[0]?.used]).toEqual([1, 2]);
   });
 
-  it('a renewal that races a revocation never brings an entry back', async () => {
+  it('a renewal at the same time as a revocation never brings an entry back', async () => {
     const { target, caller } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 600 }));
     const { deviceId } = await caller.identity();
     const again = await target.list();
@@ -377,13 +377,13 @@ describe('an enrolment', () => {
   const post = sendEnrolment;
   const enrolment = (...[change, signers]: Rest) => forgeEnrolment(token, target.authority, change, signers);
 
-  it('as it should be is taken', async () => {
+  it('is accepted if it is right', async () => {
     const response = await post(target.origin, await enrolment());
     expect([response.status, response.headers.get('cache-control')]).toEqual([200, 'no-store']);
     expect(await response.json()).toMatchObject({ friendlyName: 'worker-1', expiresAt: expect.any(Number) });
   });
 
-  it('captured and sent again does nothing', async () => {
+  it('that is captured and sent again does nothing', async () => {
     await enrolling.caller((await target.grant()).token).fetch(target.origin);
     const before = await target.list();
     const response = await post(target.origin, target.captured[0] as string);
@@ -391,7 +391,7 @@ describe('an enrolment', () => {
     expect(await target.list()).toEqual(before);
   });
 
-  it('captured and sent to another target does nothing, whatever host it says', async () => {
+  it('that is captured and sent to another target does nothing, whatever host it names', async () => {
     const other = await enrolling.target();
     await enrolling.caller((await target.grant()).token).fetch(target.origin);
     const response = await post(other.origin, target.captured[0] as string);
@@ -439,8 +439,8 @@ describe('an enrolment', () => {
       "this machine's own key",
       () => enrolment({ key: target.device.identity.publicKey }, { caller: target.device.signer }),
     ],
-    ['with a key that is no point', 400, 'not a point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
-    ['with a member more', 400, 'not an amesh enrolment', () => enrolment({ role: 'target' })],
+    ['with a key that is not a point', 400, 'not a point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
+    ['with one member more', 400, 'not an amesh enrolment', () => enrolment({ role: 'target' })],
     ['without a name', 400, 'not an amesh enrolment', () => enrolment({ name: undefined })],
     [
       'with a changed byte',
@@ -448,7 +448,7 @@ describe('an enrolment', () => {
       'not signed',
       async () => (await enrolment()).replace(/.(?=.{40}$)/, (c) => (c === 'A' ? 'B' : 'A')),
     ],
-    ['that is none', 400, 'not an amesh enrolment', async () => 'hello'],
+    ['that is not an enrolment', 400, 'not an amesh enrolment', async () => 'hello'],
     ['of no bytes', 400, 'not an amesh enrolment', async () => ''],
     ['of 5 kB', 413, 'larger than 4096 bytes', async () => 'a'.repeat(5000)],
   ])('%s is refused', async (_what, status, message, make) => {
@@ -459,7 +459,7 @@ describe('an enrolment', () => {
     expect(await target.list()).toEqual(before);
   });
 
-  it('is one for a POST at this very path', async () => {
+  it('is only a POST at exactly this path', async () => {
     const body = await enrolment();
     for (const path of [
       '/.well-known/amesh/enroll?x',
@@ -474,7 +474,7 @@ describe('an enrolment', () => {
     expect((await target.list()).devices).toEqual([]);
   });
 
-  it('is never in a token: neither is anything that a client is told', async () => {
+  it('never contains a token, and neither do the responses to a client', async () => {
     const { token } = await target.grant();
     await enrolling.caller(token).fetch(target.origin);
     const written = JSON.stringify([
@@ -488,7 +488,7 @@ describe('an enrolment', () => {
   });
 });
 
-it('a verifier without an instance does not take enroll', async () => {
+it('a verifier without an instance does not accept enroll', async () => {
   const { createVerifier } = await import('@authmesh/sdk/core');
   expect(() => createVerifier({ allowList: {}, enroll: true })).toThrow(
     'enroll needs an instance of createAmesh()',

@@ -80,7 +80,7 @@ describe('the target of a late enrolment', () => {
     },
   );
 
-  it('answers all others alike, and signs nothing', async () => {
+  it('gives all others the same answer, and signs nothing', async () => {
     const { target, token } = await start();
     const late = now() - 60;
     const enrolment = (change = {}, signers = {}) =>
@@ -136,7 +136,7 @@ describe('the target of a late enrolment', () => {
     expect(claims.length).toBe(before);
   });
 
-  it('signs nothing if its nonce store has forgotten that time, or forgets it while it is asked', async () => {
+  it('signs nothing if its nonce store has forgotten that time, or forgets it during the claim', async () => {
     const started = await start(new InMemoryNonceStore({ startedAt: now() - 50 }));
     const old = await forgeEnrolment(started.token, started.target.authority, { time: now() - 60 });
     expect(isSigned(await enrol(started.target.origin, old))).toBe(false);
@@ -167,7 +167,7 @@ describe('the target of a late enrolment', () => {
     expect([response.status, isSigned(response)]).toEqual([503, false]);
   });
 
-  it('stores only so many nonces for who holds a grant', async () => {
+  it('stores only a limited number of nonces for somebody with a grant', async () => {
     let [claims, isReplay] = [0, true];
     const nonceStore: NonceStore = { startedAt: 0, claim: () => !isReplay && ++claims > 0 };
     const { target, token } = await start(nonceStore);
@@ -246,13 +246,13 @@ describe('a caller with a wrong clock', () => {
     },
   );
 
-  it('over loopback, too, by more than an unproven Date would move it', async () => {
+  it('over loopback, too, by more than an unproven Date would change it', async () => {
     const { caller, url, times } = await callFrom(-100, honest, { host: '127.0.0.1' });
     expect((await caller.fetch(url)).status).toBe(200);
     expect(times).toEqual([0, 100]);
   });
 
-  it('by more than any server remembers: nothing moves, and the error says what to do', async () => {
+  it('by more than any server remembers: nothing changes, and the error says what to do', async () => {
     const { target, caller, url, times } = await callFrom(-400);
     await expect(caller.fetch(url)).rejects.toMatchObject({
       code: 'answer_unproven',
@@ -269,7 +269,7 @@ const changed = async (genuine: Response, change: (headers: Headers) => void) =>
   return new Response(await genuine.text(), { status: genuine.status, headers });
 };
 
-describe('somebody between a caller and its target moves no time', () => {
+describe('somebody between a caller and its target cannot change the time', () => {
   const recorded: Response[] = [];
   beforeEach(() => void recorded.splice(0));
 
@@ -323,7 +323,7 @@ describe('somebody between a caller and its target moves no time', () => {
     });
   });
 
-  it('and a caller whose clock is right enrols with its next try', async () => {
+  it('and a caller whose clock is right enrols with its next attempt', async () => {
     const { target, caller, url, times } = await callFrom(0, async (deliver, count) =>
       count === 1 ? refusalAt(25) : deliver(),
     );
@@ -333,7 +333,7 @@ describe('somebody between a caller and its target moves no time', () => {
 });
 
 describe('a caller whose token says that its target proves nothing', () => {
-  it('goes by Date over loopback, up to 30 s ahead', async () => {
+  it('uses Date over loopback, up to 30 s ahead', async () => {
     let isFirst = true;
     const forged: Between = async (deliver) => {
       if (!isFirst) return deliver();
@@ -352,7 +352,7 @@ describe('a caller whose token says that its target proves nothing', () => {
     await expect(far.caller.fetch(far.url)).rejects.toMatchObject({ code: 'clock_skew_too_large' });
   });
 
-  it('does not go by Date over plain http', async () => {
+  it('does not use Date over plain http', async () => {
     const { caller, url, times } = await callFrom(-60, honest, { proves: false, answers: 'off' });
     await expect(caller.fetch(url)).rejects.toMatchObject({
       code: 'enrolment_refused',

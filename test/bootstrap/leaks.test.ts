@@ -62,7 +62,7 @@ async function traces(child: Child, dir: string): Promise<string> {
 for (const name of ['bun', 'deno'] as const) {
   const runtime = await requireRuntime(name);
   it.skipIf(runtime === null)(
-    `a token is taken on ${name}, and out of its environment`,
+    `a token is taken on ${name}, and removed from its environment`,
     async () => {
       const bundle = await toScript('test/bootstrap/processes/taker.ts');
       const { token } = await issueProvision(issuer, { friendlyName: 'prod-server' });
@@ -115,7 +115,7 @@ describe.skipIf(process.platform !== 'linux')('a token shows nowhere', () => {
     expectNone(shown, [...wrong.split('.').slice(1), ...(await secretsOf(token))]);
   });
 
-  it('of a caller, whether it is let in or not', async () => {
+  it('of a caller, whether it is accepted or not', async () => {
     const [closed, open] = [await enrolling.target({}), await enrolling.target()];
     for (const [target, outcome] of [
       [closed, /answer_unproven/],

@@ -23,7 +23,7 @@ async function toList(more: object): Promise<[PagedList, TrustedDevice]> {
 
 const at = (seconds: number) => vi.spyOn(Date, 'now').mockReturnValue(seconds * 1000);
 
-it('is due in its second half, and is looked up once before', async () => {
+it('is due in its second half, and is looked up once before that', async () => {
   const lease = { grant: GRANT.id, expiresAt: NOW + 1000, endsAt: NOW + 5000 };
   const [list, device] = await toList({ lease });
   const entry = vi.spyOn(list, 'entry');

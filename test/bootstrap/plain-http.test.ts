@@ -50,7 +50,7 @@ const honest: Between = (deliver) => deliver();
 describe.each(['unauthorized', 'device_expired'])(
   'over plain http, somebody delivers a POST and answers %s',
   (code) => {
-    it('the first one after an enrolment: it is carried out once', async () => {
+    it('the first POST after an enrolment: it is carried out once', async () => {
       const { caller, url, signatures, seen } = await start(async (deliver, count) => {
         await deliver();
         return count < 3 ? refusal(code) : new Response(null, { status: 503 });
@@ -60,7 +60,7 @@ describe.each(['unauthorized', 'device_expired'])(
       expect(seen.carriedOut).toBe(1);
     });
 
-    it('a later one: it is carried out once', async () => {
+    it('a later POST: it is carried out once', async () => {
       const { caller, url, signatures, seen } = await start(async (deliver, count) => {
         const response = await deliver();
         if (count === 1) return response;
@@ -72,7 +72,7 @@ describe.each(['unauthorized', 'device_expired'])(
       expect(seen).toEqual({ carriedOut: 2, enrolments: 2 });
     });
 
-    it('a program that sends by itself is not told to sign it again', async () => {
+    it('a program that sends requests itself is not told to sign it again', async () => {
       const { caller, url, seen } = await start(honest);
       expect((await caller.fetch(url)).status).toBe(200);
       const headers = { 'www-authenticate': `AuthMesh error="${code}"` };
@@ -84,7 +84,7 @@ describe.each(['unauthorized', 'device_expired'])(
 );
 
 describe('over plain http, an instance that has not heard of an enrolment', () => {
-  it('gets the very same POST again, and accepts that', async () => {
+  it('gets exactly the same POST again, and accepts it', async () => {
     const { caller, url, signatures, seen } = await start(async (deliver, count) =>
       count < 3 ? refusal('unauthorized') : deliver(),
     );
@@ -93,7 +93,7 @@ describe('over plain http, an instance that has not heard of an enrolment', () =
     expect(seen).toEqual({ carriedOut: 1, enrolments: 1 });
   });
 
-  it('gets a GET with a signature of its own', async () => {
+  it('gets a GET with another signature', async () => {
     const { caller, url, signatures } = await start(async (deliver, count) =>
       count < 2 ? refusal('unauthorized') : deliver(),
     );
@@ -101,7 +101,7 @@ describe('over plain http, an instance that has not heard of an enrolment', () =
     expect(new Set(signatures).size).toBe(2);
   });
 
-  it('has a program sign a GET again', async () => {
+  it('makes a program sign a GET again', async () => {
     const { caller, url } = await start(honest);
     const { answered } = await caller.sign({ url });
     const headers = { 'www-authenticate': 'AuthMesh error="unauthorized"' };
@@ -109,7 +109,7 @@ describe('over plain http, an instance that has not heard of an enrolment', () =
   });
 });
 
-it('over plain http, the log says what to do about a POST of a device whose time was over', async () => {
+it('over plain http, the log says what to do about a POST of a device whose time is over', async () => {
   const { caller, url, seen } = await start(async (deliver, count) =>
     count === 1 ? refusal('device_expired') : deliver(),
   );

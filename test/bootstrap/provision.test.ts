@@ -72,7 +72,7 @@ describe('a target with a provision token and an empty folder', () => {
     await expect.poll(() => child.stderr()).toContain('AMESH_BOOTSTRAP_TOKEN was taken');
   });
 
-  it('lets its issuer in at the first request, and says once whom', async () => {
+  it('lets its issuer call at the first request, and logs the issuer once', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     const child = start(target, [], token);
     const response = await call(child);
@@ -99,7 +99,7 @@ describe('a target with a provision token and an empty folder', () => {
     });
   });
 
-  it('gives its issuer the scopes in the token, and no others when it is issued again', async () => {
+  it('gives its issuer the scopes in the token, and no others when a token is issued again', async () => {
     const { deviceId } = controller.identity;
     const { token, entry } = await issueProvision(controller, {
       friendlyName: 'x',
@@ -115,19 +115,19 @@ describe('a target with a provision token and an empty folder', () => {
     expect((await listOf(dir)).devices).toMatchObject([{ deviceId, scopes: ['a:*', 'b'] }]);
   });
 
-  it('answers to the hosts of the token', async () => {
+  it('accepts requests for the hosts of the token', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'x', hosts: ['api.example.com'] });
     const child = start(target, [], token);
     expect((await call(child)).status).toBe(421); // by its address it is not called
     expect((await listOf(dir)).hosts).toEqual(['api.example.com']);
   });
 
-  it('takes a token with white space around it, as files have it', async () => {
+  it('accepts a token with white space around it, as files have it', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'x' });
     expect((await call(start(target, [], `\n ${token}\n`))).status).toBe(200);
   });
 
-  it('started again with the variable still set changes nothing, and says nothing', async () => {
+  it('that starts again with the variable still set changes nothing, and says nothing', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     const first = start(target, [], token);
     expect((await call(first)).status).toBe(200);
@@ -139,7 +139,7 @@ describe('a target with a provision token and an empty folder', () => {
     expect(second.stderr()).toBe('');
   });
 
-  it('a revoked controller does not come back by a token that is still in the environment', async () => {
+  it('a revoked controller does not come back with a token that is still in the environment', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     const first = start(target, [], token);
     expect((await call(first)).status).toBe(200);
@@ -154,7 +154,7 @@ describe('a target with a provision token and an empty folder', () => {
     expect((await listOf(dir)).devices).toEqual([]);
   });
 
-  it('a revoked controller does not come back by another token from before', async () => {
+  it('a revoked controller does not come back with another older token', async () => {
     const [one, two] = [
       await issueProvision(controller, { friendlyName: 'a' }),
       await issueProvision(controller, { friendlyName: 'b' }),
@@ -170,7 +170,7 @@ describe('a target with a provision token and an empty folder', () => {
     expect((await listOf(dir)).devices).toEqual([]);
   });
 
-  it('that dies between identity and list goes on where it was', async () => {
+  it('that dies between identity and list continues where it was', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     await createIdentity(dir, {}, { friendlyName: 'prod-server' });
     expect((await call(start(target, [], token))).status).toBe(200);

@@ -20,7 +20,7 @@ const enrolling = useEnrolling();
 const said = () => enrolling.logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
 const now = () => Math.floor(Date.now() / 1000);
 
-it('cannot enrol, and say so where that is asked for', async () => {
+it('cannot enrol callers, and say so if that is asked for', async () => {
   const { device, dir } = await enrolling.target();
   const ownerKey = device.identity.publicKey;
   const reader = createAmesh({ dir, env: { AMESH_OWNER_KEY: ownerKey } });
@@ -81,7 +81,7 @@ it('create no identity in the folder of the list that they read, which would rep
   expect(await readdir(dir)).not.toContain('identity.json');
 });
 
-it('take no provision token, say so, and go on', async () => {
+it('take no provision token, say so, and continue', async () => {
   const target = await enrolling.target();
   const { token } = await target.grant();
   const caller = enrolling.caller(token);

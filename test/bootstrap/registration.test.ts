@@ -89,7 +89,7 @@ describe('in the first answer', () => {
     expect(said()).not.toContain('token');
   });
 
-  it('the same again changes nothing', async () => {
+  it('a repeated registration changes nothing', async () => {
     const { token } = await issue();
     const target = await startTarget('a', token);
     const impatient = createAmesh({ dir: join(root, 'controller'), env: {} });
@@ -113,7 +113,7 @@ describe('in the first answer', () => {
     expect(said()).toContain(`token_used_twice, at ${second.authority}: The token was used twice`);
   });
 
-  it('of a token that was cancelled makes no target, and is reported', async () => {
+  it('for a token that was cancelled adds no target, and is reported', async () => {
     const { token, id } = await issue();
     await controller.trust.update((list) => cancelToken(list, id, now()));
     const target = await startTarget('a', token);
@@ -134,7 +134,7 @@ describe('in the first answer', () => {
     expect(await targets()).toEqual([]);
   });
 
-  it('does not bring a machine back that was revoked before it has taken a token from before that', async () => {
+  it('does not bring back a machine that was revoked, and then takes an older token', async () => {
     const { deviceId, publicKey } = await createIdentity(join(root, 'b'), {}, { friendlyName: 'b' });
     const { signer } = await openDevice(join(root, 'b'), {});
     const register = async ({ id, secret }: IssuedToken) => {
@@ -155,7 +155,7 @@ describe('in the first answer', () => {
     expect(await register(old)).toMatchObject({ deviceId, roles: ['target'] });
   });
 
-  it('names hosts of the token only, and where that was called', async () => {
+  it('names only hosts of the token, and where the machine was called', async () => {
     const { token, entry } = await issue({ hosts: ['api.example.com'] });
     const stranger = await createIdentity(join(root, 'b'), {}, { friendlyName: 'b' });
     const { signer } = await openDevice(join(root, 'b'), {});
@@ -217,7 +217,7 @@ describe('over the mailbox of a relay', () => {
       isKnown: async () => false,
     });
 
-  it('an issuer that waits learns of the machine before any request', async () => {
+  it('an issuer that waits learns about the machine before any request', async () => {
     const { token, entry } = await issue({ relay: url });
     const waiting = wait(entry.secret);
     const target = await startTarget('a', token);
@@ -226,7 +226,7 @@ describe('over the mailbox of a relay', () => {
     expect(await takeRegistration(controller, text ?? '', UNASKED)).toMatchObject({ deviceId });
   });
 
-  it('it lies there for who comes a little later', async () => {
+  it('it stays there for somebody who comes a little later', async () => {
     const { token, entry } = await issue({ relay: url });
     const target = await startTarget('a', token);
     expect(await target.amesh.bootstrapIfNeeded()).toBe(true);
@@ -237,7 +237,7 @@ describe('over the mailbox of a relay', () => {
     expect(await takeRegistration(controller, (await wait(entry.secret)) ?? '', UNASKED)).not.toBeNull();
   });
 
-  it('no relay there is nothing to a machine that takes its token', async () => {
+  it('a machine takes its token even if there is no relay', async () => {
     const { token } = await issue({ relay: 'ws://127.0.0.1:1/ws' });
     const target = await startTarget('a', token);
     expect((await caller.fetch(target.origin)).status).toBe(200);
@@ -245,7 +245,7 @@ describe('over the mailbox of a relay', () => {
     expect(said()).not.toContain('relay');
   });
 
-  it('a relay sees neither token nor keys, names, hosts or secrets', async () => {
+  it('a relay sees neither tokens nor keys, names, hosts or secrets', async () => {
     const heard: string[] = [];
     const spy = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
     spy.on('connection', (socket) =>
@@ -278,7 +278,7 @@ describe('over the mailbox of a relay', () => {
     spy.close();
   });
 
-  it('a relay that ends the waiting at once is not asked again and again', async () => {
+  it('a relay that ends the wait immediately is not asked again and again', async () => {
     let waits = 0;
     const hostile = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
     hostile.on('connection', (socket) =>
@@ -298,7 +298,7 @@ describe('over the mailbox of a relay', () => {
     hostile.close();
   });
 
-  it('what somebody else puts into the mailbox is nothing', async () => {
+  it('messages of somebody else in the mailbox are ignored', async () => {
     const { entry } = await issue();
     const waiting = wait(entry.secret);
     await postRegistration(url, entry.secret, 'hello');

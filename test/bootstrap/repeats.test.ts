@@ -83,7 +83,7 @@ it.each(Object.entries(BODIES))(
   },
 );
 
-it('a file that is written anew between the two tries is sent as it was', async () => {
+it('a file that is rewritten between the two attempts is sent as it was', async () => {
   const path = join(enrolling.root, 'file');
   await writeFile(path, TEXT);
   const { caller, origin, sent } = await late();
@@ -97,7 +97,7 @@ it('a file that is written anew between the two tries is sent as it was', async 
   expect(sent[1]).toEqual(sent[0]);
 });
 
-it('what the caller changes after the call changes neither try', async () => {
+it('changes by the caller after the call change neither attempt', async () => {
   const { caller, origin, sent } = await late();
   const body = new Uint8Array(bytes);
   const headers = new Headers({ 'content-type': 'text/before' });
@@ -113,7 +113,7 @@ it('what the caller changes after the call changes neither try', async () => {
   expect(sent.map(String)).toEqual([TEXT, TEXT]);
 });
 
-it('a stream that is sent while it comes is sent once: the refusal is returned, and the log says why', async () => {
+it('a stream that is sent while it arrives is sent once: the refusal is returned, and the log says why', async () => {
   const { caller, origin, sent, statuses } = await late();
   const headers = { 'content-digest': digestOf(bytes) };
   const response = await caller.fetch(origin, {
@@ -130,7 +130,7 @@ it('a stream that is sent while it comes is sent once: the refusal is returned, 
   expect((await caller.fetch(origin)).status).toBe(200);
 });
 
-it('a refusal behind a redirect is not repeated: a handler may have been there before it', async () => {
+it('a refusal after a redirect is not repeated: a handler may have run before it', async () => {
   const target = await enrolling.target();
   const { token } = await target.grant({ hosts: [], proves: false });
   let calls = 0;

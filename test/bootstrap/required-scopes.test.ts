@@ -8,7 +8,7 @@ const now = () => Math.floor(Date.now() / 1000);
 const SOON_SEEN = 300; // the server looks at its list at most so late
 
 describe('a caller with a grant, at a target that requires a scope', () => {
-  it('enrols, gets a lease that no refused request renews, and is let through with the scope', async () => {
+  it('enrols, gets a lease that no refused request renews, and is accepted with the scope', async () => {
     const target = await enrolling.target({ enroll: true, require: 'orders:read' });
     const { token, id } = await target.grant({ leaseSeconds: 60, maxLeaseSeconds: 600 });
     const caller = enrolling.caller(token);

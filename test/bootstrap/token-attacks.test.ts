@@ -118,9 +118,9 @@ describe('a token that its issuer signed, and that is read in two ways', () => {
       'token_malformed',
       () => signed(HEADER, claimsText({ name: 'a\r\nset-cookie: b' })),
     ],
-    ['an id as a name', 'token_malformed', () => signed(HEADER, claimsText({ name: 'am_AAAAAAAAAAAAAAAA' }))],
+    ['an ID as a name', 'token_malformed', () => signed(HEADER, claimsText({ name: 'am_AAAAAAAAAAAAAAAA' }))],
     [
-      'a relay that is none',
+      'an invalid relay',
       'token_malformed',
       () => signed(HEADER, claimsText({ relay: 'file:///etc/passwd' })),
     ],
@@ -159,7 +159,7 @@ describe('a token that its issuer signed, and that is read in two ways', () => {
   });
 });
 
-it('with the other of its two signatures it is the same token', async () => {
+it('with the other of its two signatures, it is the same token', async () => {
   const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
   const token = await signed(HEADER, claimsText());
   const bytes = Buffer.from(token.split('.')[2] as string, 'base64url');
@@ -172,7 +172,7 @@ it('with the other of its two signatures it is the same token', async () => {
   expect((await documentOf((await openDevice(dir, {})).trust)).tokens).toHaveLength(1);
 });
 
-it('a grant whose private key is not that of its public half is none, and nothing is written', async () => {
+it('a grant whose private key does not match its public key is refused, and nothing is written', async () => {
   const claims = await grantClaims(issuer);
   const { kty, crv, x, y } = await nodeCrypto.generatePrivateKey();
   for (const wrong of [

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { newStatementId } from '../../src/core/statements/new-id';
 
-it('no ID that people revoke begins with a hyphen: behind a command it would be a flag', () => {
+it('no ID that people revoke begins with a hyphen: after a command it would be a flag', () => {
   let left = 3;
   const id = newStatementId({
     randomBytes(length) {

@@ -69,20 +69,23 @@ describe('one forged answer to an enrolment', () => {
     ['without an end', null],
     ['for a year', now() + 31_536_000],
     ['until long ago', 1],
-  ])('yes, %s: this request fails, nothing moves, and the next enrols', async (_what, expiresAt) => {
-    const target = await enrolling.target();
-    const { token } = await target.grant();
-    const worker = start(token, first(yes(expiresAt)));
-    await expect(worker.amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
-    expect([await used(target), await worker.isTaken()]).toEqual([0, false]);
-    expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
-    expect([worker.enrolments.length, await used(target), await worker.isTaken()]).toEqual([2, 1, true]);
-    expect(lines()).toContainEqual(
-      expect.stringContaining(
-        `A response of ${target.authority} to the enrolment of this machine was not proven`,
-      ),
-    );
-  });
+  ])(
+    'yes, %s: this request fails, nothing changes, and the next request enrols',
+    async (_what, expiresAt) => {
+      const target = await enrolling.target();
+      const { token } = await target.grant();
+      const worker = start(token, first(yes(expiresAt)));
+      await expect(worker.amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
+      expect([await used(target), await worker.isTaken()]).toEqual([0, false]);
+      expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
+      expect([worker.enrolments.length, await used(target), await worker.isTaken()]).toEqual([2, 1, true]);
+      expect(lines()).toContainEqual(
+        expect.stringContaining(
+          `A response of ${target.authority} to the enrolment of this machine was not proven`,
+        ),
+      );
+    },
+  );
 
   it('yes, before a restart: the token is still there', async () => {
     const target = await enrolling.target();
@@ -115,7 +118,7 @@ describe('one forged answer to an enrolment', () => {
       'a page without end',
       () => new Response(new ReadableStream({ pull: (to) => to.enqueue(new Uint8Array(65_536)) })),
     ],
-  ])('%s: this request fails, and the next enrols', async (_what, answer) => {
+  ])('%s: this request fails, and the next one enrols', async (_what, answer) => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const worker = start(token, first(answer));
@@ -125,7 +128,7 @@ describe('one forged answer to an enrolment', () => {
     expect(worker.enrolments).toHaveLength(2);
   });
 
-  it('asks a squatter of the port at most so often, and its target again when that is back', async () => {
+  it('asks a squatter of the port only so often, and its target again when that is back', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     let isSquatted = true;
@@ -144,7 +147,7 @@ describe('one forged answer to an enrolment', () => {
   });
 
   it.each([28_000, 60_000, -60_000])(
-    'a Date that is %i ms off moves nothing: it enrols by its own clock',
+    'a Date that is %i ms off changes nothing: it enrols by its own clock',
     async (offMs) => {
       const target = await enrolling.target();
       const { token } = await target.grant();
@@ -243,28 +246,31 @@ describe('somebody between a worker and its target', () => {
     ['says that the grant has ended', () => Response.json({ error: 'grant_expired' }, { status: 403 })],
   ];
 
-  it.each(cases)('%s: nothing moves, the log says so, and the next request enrols', async (_what, change) => {
-    const target = await enrolling.target();
-    const { token } = await target.grant();
-    let isOver = false;
-    const dir = join(enrolling.root, 'worker');
-    const amesh: Amesh = enrolling.caller(token, {
-      dir,
-      async fetch(input, init) {
-        const genuine = await fetch(input, init);
-        if (isOver || !String(input).endsWith(ENROLMENT_PATH)) return genuine;
-        isOver = true;
-        return change(genuine, { deviceId: (await amesh.identity()).deviceId, body: String(init?.body) });
-      },
-    });
-    await expect(amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
-    expect((await documentOf((await openDevice(dir, {})).trust)).tokens).toEqual([]);
-    expect(lines()).toContainEqual(expect.stringContaining('so nothing was changed'));
-    expect((await amesh.fetch(target.origin)).status).toBe(200);
-    expect(await used(target)).toBe(1); // the same caller, so the same use
-  });
+  it.each(cases)(
+    '%s: nothing changes, the log says so, and the next request enrols',
+    async (_what, change) => {
+      const target = await enrolling.target();
+      const { token } = await target.grant();
+      let isOver = false;
+      const dir = join(enrolling.root, 'worker');
+      const amesh: Amesh = enrolling.caller(token, {
+        dir,
+        async fetch(input, init) {
+          const genuine = await fetch(input, init);
+          if (isOver || !String(input).endsWith(ENROLMENT_PATH)) return genuine;
+          isOver = true;
+          return change(genuine, { deviceId: (await amesh.identity()).deviceId, body: String(init?.body) });
+        },
+      });
+      await expect(amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
+      expect((await documentOf((await openDevice(dir, {})).trust)).tokens).toEqual([]);
+      expect(lines()).toContainEqual(expect.stringContaining('so nothing was changed'));
+      expect((await amesh.fetch(target.origin)).status).toBe(200);
+      expect(await used(target)).toBe(1); // the same caller, so the same use
+    },
+  );
 
-  it('hands over the answer to another caller, or to an earlier enrolment: nothing moves', async () => {
+  it('passes on the answer to another caller, or to an earlier enrolment: nothing changes', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ uses: 3 });
     const recorded: Response[] = [];
@@ -289,7 +295,7 @@ describe('the answer to an enrolment', () => {
   const enrol = (origin: string, body: string, headers = {}) =>
     fetch(origin + ENROLMENT_PATH, { method: 'POST', body, headers });
 
-  it('is signed once both signatures were right, and names the hash of the three parts', async () => {
+  it('is signed once both signatures are right, and names the hash of the three parts', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ uses: 1 });
     const body = await forgeEnrolment(token, target.authority);

@@ -169,7 +169,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
     },
   ],
   [
-    'a key that is no point',
+    'a key that is not a point',
     'token_malformed',
     'not a point on the P-256 curve',
     async () => right({ key: `A${'_'.repeat(43)}` }),
@@ -258,7 +258,7 @@ describe('a token that is wrong', () => {
     await server.close();
   });
 
-  it('is told when the server starts, with the name of the variable', async () => {
+  it('is reported when the server starts, with the name of the variable', async () => {
     const env = { AMESH_BOOTSTRAP_TOKEN: await right({ iat: now() - 7000, exp: now() - 5000 }) };
     const verify = createAmesh({ dir: join(root, 'home'), env }).verify();
     const server = await listen((request, response) => verify(request, response, () => response.end()));
@@ -313,7 +313,7 @@ describe('a token that is wrong', () => {
         })),
     ],
     [
-      'a private key that is no key',
+      'an invalid private key',
       'token_malformed',
       async () => forge(issuer, { ...(await grantClaims(issuer)), jwk: { kty: 'EC' } }, HEADER),
     ],
@@ -333,7 +333,7 @@ describe('a token that is wrong', () => {
   it.each([
     ['token_expired', () => right({ iat: now() - 3601, exp: now() - 1 })],
     ['token_malformed', async () => 'hello'],
-  ])('%s is told once on a machine that has an identity, which goes on', async (code, make) => {
+  ])('%s is reported once on a machine that has an identity, which continues', async (code, make) => {
     const dir = join(root, 'home');
     await createIdentity(dir, {}, { friendlyName: 'server' });
     const amesh = createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: await make() } });
@@ -360,7 +360,7 @@ describe('the times of a token', () => {
     }
   };
 
-  it('count to the second', () => {
+  it('are exact to the second', () => {
     expect(codeAt(10_000 + 86_399)).toBe('taken');
     expect(codeAt(10_000 + 86_400)).toBe('token_expired');
     expect(codeAt(10_000 - 60)).toBe('taken');

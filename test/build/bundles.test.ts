@@ -81,7 +81,7 @@ describe('bundled for Workers', () => {
     expect(inputs.filter((path) => path.includes('@noble'))).toEqual([]);
   });
 
-  it('neither does it with Hono and unstorage in it', async () => {
+  it('nor does it with Hono and unstorage', async () => {
     const program = specifiers.map((specifier, i) => `export * as m${i} from '${specifier}';`).join('\n');
     const { imports } = await bundle(program, []);
     expect(imports).toEqual([]);
@@ -102,13 +102,13 @@ describe('bundled for Workers', () => {
     await worker.close();
   });
 
-  it('unstorage may be left out where the list is in no KV', async () => {
+  it('unstorage may be missing if the list is not in KV', async () => {
     const { dependencies, peerDependenciesMeta } = JSON.parse(await readFile(`${ROOT}package.json`, 'utf8'));
     expect(Object.keys(dependencies)).not.toContain('unstorage');
     expect(peerDependenciesMeta.unstorage).toEqual({ optional: true });
   });
 
-  it.each(Object.entries(budgets))('%s keeps to its size', async (_what, { program, bytes }) => {
+  it.each(Object.entries(budgets))('%s stays within its size', async (_what, { program, bytes }) => {
     const { gzip } = await bundle(program);
     expect(gzip).toBeLessThanOrEqual(bytes);
   });

@@ -94,7 +94,7 @@ describe('a release is refused', () => {
     ['without a version', [], /^✗ Name the version to release: npm run release -- 0\.2\.0/],
     ['as v0.4.0', ['v0.4.0'], /^✗ v0\.4\.0 is no version/],
     ['as 0.4', ['0.4'], /^✗ 0\.4 is no version/],
-    ['with a flag that there is not', ['0.4.0', '--publish'], /^✗ There is no flag --publish/],
+    ['with an unknown flag', ['0.4.0', '--publish'], /^✗ There is no flag --publish/],
     [
       'as a version that CHANGELOG.md does not have',
       ['0.5.0'],
@@ -111,7 +111,7 @@ describe('a release is refused', () => {
     expect(git('status', '--porcelain')).toBe('');
   });
 
-  it.each(PACKAGES)('while %s names no repository', (path) => {
+  it.each(PACKAGES)('if %s names no repository', (path) => {
     edit(path, ({ repository: _, ...manifest }) => manifest);
     commit();
     const { status, output } = release('0.4.0', '--dry-run');
@@ -129,7 +129,7 @@ describe('a release is refused', () => {
     rmSync(join(clone, 'new.txt'));
   });
 
-  it('as a version that was released before, also where package.json still has an older one', () => {
+  it('as a version that was released before, even if package.json still has an older one', () => {
     git('tag', 'v0.4.0');
     expect(release('0.4.0').output).toBe('✗ 0.4.0 is not greater than 0.4.0.\n');
     expect(release('0.3.1').output).toBe('✗ 0.3.1 is not greater than 0.4.0.\n');
@@ -147,7 +147,7 @@ describe('a release is refused', () => {
 });
 
 describe('a dry run', () => {
-  it('packs all three with the version and with each other, says what it would do, and leaves all as it was', () => {
+  it('packs all three with the version and with each other, says what it would do, and changes nothing', () => {
     const { status, output } = release('0.4.0', '--dry-run');
     expect(output).toContain(
       '✓ release/authmesh-sdk-0.4.0.tgz\n✓ release/authmesh-relay-0.4.0.tgz\n✓ release/authmesh-cli-0.4.0.tgz\n',
@@ -191,7 +191,7 @@ describe('a release', () => {
     });
   });
 
-  it('whose tarballs do not pass the check leaves all as it was', () => {
+  it('whose tarballs do not pass the check changes nothing', () => {
     checkPack('process.exitCode = 1');
     packLittle();
     const before = git('rev-parse', 'HEAD');

@@ -17,7 +17,7 @@ describe('.github', () => {
     expect(read(path)).not.toMatch(/https?:/);
   });
 
-  it.each(workflows)('%s may read the code and no more, and uses no secret', (path) => {
+  it.each(workflows)('%s may only read the code, and uses no secret', (path) => {
     const workflow = parse(read(path)) as {
       permissions: unknown;
       on: Record<string, unknown>;
@@ -40,7 +40,7 @@ describe('the floors of coverage', () => {
   const globs = Object.keys(config.test?.coverage?.thresholds ?? {});
 
   // Vitest says nothing of a floor below which there is no file.
-  it.each(globs)('%s is a folder that is there', (glob) => {
+  it.each(globs)('%s is an existing folder', (glob) => {
     expect(glob).toMatch(/^(?:src|relay\/src)\/(?:.+\/)?\*\*$/);
     expect(existsSync(`${root}${glob.replace('**', '')}`)).toBe(true);
   });
