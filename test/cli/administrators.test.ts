@@ -48,11 +48,11 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
 }
 
 describe(`${2 * EACH} amesh commands, 10 at a time`, () => {
-  it('on one folder: each that has returned 0 is in the list', () => expectEveryChange({}), 180_000);
+  it('on one folder: each change that has returned 0 is in the list', () => expectEveryChange({}), 180_000);
 });
 
 describeWithRedis(`${2 * EACH} amesh commands, 10 at a time`, () => {
-  it('on one Redis: each that has returned 0 is in the list', async () => {
+  it('on one Redis: each change that has returned 0 is in the list', async () => {
     const redis = await startRedis();
     try {
       await expectEveryChange({ AMESH_STORE_URL: redis.url });

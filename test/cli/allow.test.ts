@@ -23,7 +23,7 @@ const entryOf = async (machine: Machine, name = 'laptop') =>
 const scopesOf = async (machine: Machine) => (await entryOf(machine))?.scopes;
 
 describe('amesh allow', () => {
-  it('adds scopes, each once, and none that another one covers', async () => {
+  it('adds scopes without duplicates, and none that another one covers', async () => {
     const { machine, id } = await createTarget();
     const ran = await machine.amesh(['allow', 'laptop', 'orders:read', 'reports:*']);
     expect(ran).toMatchObject({ code: 0, stdout: '' });
@@ -41,7 +41,7 @@ describe('amesh allow', () => {
     expect(await scopesOf(machine)).toEqual(['*']);
   });
 
-  it('sets the end of the trust in the device, moves it, and takes it away', async () => {
+  it('sets the end of the trust in the device, moves it, and removes it', async () => {
     const { machine } = await createTarget();
     const before = Math.floor(Date.now() / 1000);
     const ran = await machine.amesh(['allow', 'laptop', 'orders:read', '--expires', '90d']);
@@ -59,7 +59,7 @@ describe('amesh allow', () => {
     expect(await scopesOf(machine)).toEqual(['orders:read', 'orders:write']);
   });
 
-  it('says that a device has ended, whatever scopes it is given', async () => {
+  it('says that a device has ended, even if it gets scopes', async () => {
     const { machine, trust } = await createTarget();
     await changeDevices(trust, (device) => ({ ...device, expiresAt: 1_764_000_000 }));
     const ran = await machine.amesh(['allow', 'laptop', 'orders:read']);
@@ -105,7 +105,7 @@ describe('amesh allow', () => {
 const toldIn = (stderr: string, before: string) =>
   (stderr.split(before)[1] ?? '').split('\n', 1).join('').trim().split(' ').slice(2);
 
-it('names in a command that takes back a change only one device', async () => {
+it('a name in a command that takes back a change means only one device', async () => {
   const { machine, trust } = await createTarget();
   const other = { ...newDevice(), friendlyName: 'Laptop' };
   const { deviceId, publicKey } = await (await createMachine()).init('x');
@@ -131,7 +131,7 @@ it('names in a command that takes back a change only one device', async () => {
 });
 
 describe('amesh deny', () => {
-  it('takes scopes, and says what is left', async () => {
+  it('takes scopes, and says which remain', async () => {
     const { machine, id } = await createTarget();
     await machine.amesh(['allow', 'laptop', 'orders:read', 'orders:write', 'reports:*']);
     const ran = await machine.amesh(['deny', 'laptop', 'orders:read']);
@@ -152,7 +152,7 @@ describe('amesh deny', () => {
     ['reports:*', 'reports:a:*'],
     ['*', 'reports:daily'],
     ['*', 'reports:*'],
-  ])('does not pretend where %s covers %s', async (wide, scope) => {
+  ])('says that nothing changes if %s covers %s', async (wide, scope) => {
     const { machine, id } = await createTarget();
     await machine.amesh(['allow', 'laptop', wide, 'x']);
     const before = await scopesOf(machine);
@@ -164,7 +164,7 @@ describe('amesh deny', () => {
     expect((await machine.amesh(['deny', 'laptop', wide, scope])).code).toBe(0);
   });
 
-  it('says which scopes the device did not have, such as one with a typing error', async () => {
+  it('says which scopes the device did not have, such as a mistyped one', async () => {
     const { machine, id } = await createTarget();
     await machine.amesh(['allow', 'laptop', 'orders:read', 'reports:a']);
     const none = await machine.amesh(['deny', 'laptop', 'order:read']);

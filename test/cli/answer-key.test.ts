@@ -12,7 +12,7 @@ async function answersIn(machine: Machine, env: Record<string, string>) {
 }
 
 describe('amesh answer-key', () => {
-  it('prints the secret alone on stdout, and what it can do on stderr', async () => {
+  it('prints only the secret on stdout, and what it can do on stderr', async () => {
     const owner = await createMachine();
     const { deviceId, publicKey } = await owner.init('orders-api');
     const ran = await owner.amesh(['answer-key', '--for', '30d']);

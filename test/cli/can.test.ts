@@ -92,7 +92,7 @@ describe('amesh can', () => {
     }
   });
 
-  it('gives no answer where there is none: several devices of the name, a page that is missing', async () => {
+  it('gives no answer if there is none: several devices have the name, or a page is missing', async () => {
     const { machine, trust, id } = await createTarget({ scopes: ['*'] });
     await trust.update((draft) => draft.put(newDevice(undefined, 'laptop')));
     expect((await machine.amesh(['can', 'laptop', 'a'])).code).toBe(2);

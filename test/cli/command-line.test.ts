@@ -86,7 +86,7 @@ describe('amesh --help and --version', () => {
     expect((await machine.amesh(['help', ...command.split(' ')])).stdout).toBe(ran.stdout);
   });
 
-  it('says what a flag means for the command, where that is more than for others', async () => {
+  it('says what a flag means for the command, if that is more than for other commands', async () => {
     const machine = await createMachine();
     const help = async (command: string) => (await machine.amesh([command, '--help'])).stdout;
     expect(await help('invite')).toMatch(
@@ -95,7 +95,7 @@ describe('amesh --help and --version', () => {
     expect(await help('listen')).toMatch(/^ {2}--yes +Answer yes to all questions\.$/m);
   });
 
-  it('says that a command has others below it, also where it does something itself', async () => {
+  it('says that a command has others below it, even if it does something itself', async () => {
     const machine = await createMachine();
     for (const command of ['config', 'tokens'])
       expect((await machine.amesh([command, 'nothing'])).stderr).toContain(
@@ -182,7 +182,7 @@ describe('a wrong command line', () => {
     });
   });
 
-  it('prints no usage line that is longer than a line', async () => {
+  it('prints no usage line that is longer than one line', async () => {
     const machine = await createMachine();
     const help = (await machine.amesh(['--help'])).stdout;
     const names = /Commands:\n((?: {2}.*\n)+)/.exec(help)?.[1]?.match(/^ {2}[\w-]+/gm) ?? [];
@@ -194,7 +194,7 @@ describe('a wrong command line', () => {
     }
   });
 
-  it('is no command at all: the help comes on stderr', async () => {
+  it('is not a command at all: the help comes on stderr', async () => {
     const machine = await createMachine();
     const help = (await machine.amesh(['--help'])).stdout;
     for (const args of [[], ['--quiet']]) {
@@ -205,7 +205,7 @@ describe('a wrong command line', () => {
     expect(objectOf(json)).toMatchObject({ ok: false, error: { code: 'usage', message: 'Which command?' } });
   });
 
-  it('shows nothing of what was typed that a terminal obeys', async () => {
+  it('shows no control characters that were typed', async () => {
     const machine = await createMachine();
     for (const args of [
       ['\u001b[2J'],
@@ -231,7 +231,7 @@ describe('the environment', () => {
       'AUTH_MESH_PASSPHRASE_FILE has no effect. Did you mean AMESH_PASSPHRASE_FILE?',
     ],
     ['AUTH_MESH_HOSTS', 'a.example', 'AUTH_MESH_HOSTS has no effect. Did you mean AMESH_HOSTS?'],
-  ])('has %s=%j in it, which does nothing', async (name, value, warning) => {
+  ])('that contains %s=%j, which has no effect', async (name, value, warning) => {
     const machine = await createMachine();
     await machine.init('a');
     const env = { [name]: value };
@@ -262,7 +262,7 @@ it('has the exit codes that scripts branch on', () => {
   });
 });
 
-it('exits with 9 where another process holds the lock', async () => {
+it('exits with 9 if another process holds the lock', async () => {
   const machine = await createMachine();
   const peer = await createMachine();
   await machine.init('a');
@@ -280,7 +280,7 @@ it('exits with 9 where another process holds the lock', async () => {
   }
 });
 
-it('ends quietly when nobody reads on', async () => {
+it('ends quietly if nobody reads its output any more', async () => {
   const machine = await createMachine();
   await machine.init('a');
   const command = `"${process.execPath}" "${BIN}" whoami | true`;

@@ -31,14 +31,14 @@ describe('amesh config', () => {
     });
   });
 
-  it('uses ~/.amesh where AUTH_MESH_DIR is not set', async () => {
+  it('uses ~/.amesh if AUTH_MESH_DIR is not set', async () => {
     const machine = await createMachine();
     const ran = await machine.amesh(['config'], { env: { AUTH_MESH_DIR: '', HOME: machine.dir } });
     expect(ran.code).toBe(10);
     expect(ran.stderr).toContain(`There is no amesh identity in ${machine.dir}/.amesh.`);
   });
 
-  it('says that AMESH_HOSTS is what is wrong', async () => {
+  it('says that AMESH_HOSTS is wrong', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const ran = await machine.amesh(['config'], { env: { AMESH_HOSTS: 'http://x' } });
@@ -72,7 +72,7 @@ describe('amesh config hosts', () => {
     expect((await machine.allowList()).hosts).toEqual([]);
   });
 
-  it('says which names no longer count, and keeps them with the command that it prints', async () => {
+  it('says which names are no longer accepted, and keeps them with the command that it prints', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const notesOf = async (...args: string[]) => {
@@ -110,7 +110,7 @@ describe('amesh config hosts', () => {
     expect(objectOf(same)).toEqual({ ok: true, hosts: ['vm:3000', 'api.example.com'], changed: false });
   });
 
-  it('says beforehand that localhost would not count for machines that call this one', async () => {
+  it('says beforehand that machines that call this one could no longer use localhost', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const { publicKey } = await (await createMachine()).init('alice');
@@ -132,7 +132,7 @@ describe('amesh config hosts', () => {
     expect((await machine.amesh(['config', 'hosts', '--add', 'b.example'])).code).toBe(0);
   });
 
-  it('takes hosts out of the sealed list with --remove', async () => {
+  it('removes hosts from the sealed list with --remove', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     await machine.amesh(['config', 'hosts', 'a.example,b.example,localhost:3000']);
@@ -144,7 +144,7 @@ describe('amesh config hosts', () => {
     expect((await machine.allowList()).hosts).toEqual([]);
   });
 
-  it('says that a loopback name without a port means two ports only', async () => {
+  it('says that a loopback name without a port means only two ports', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const note = '! "localhost" means ports 80 and 443. For another port, include it: localhost:3000\n';
@@ -152,7 +152,7 @@ describe('amesh config hosts', () => {
     expect((await machine.amesh(['config', 'hosts', '--add', 'a.example'])).stderr).not.toContain(note);
   });
 
-  it('warns where AMESH_HOSTS counts before it', async () => {
+  it('warns if AMESH_HOSTS takes precedence', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const ran = await machine.amesh(['config', 'hosts', 'a.example'], { env: { AMESH_HOSTS: 'b.example' } });

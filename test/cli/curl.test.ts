@@ -81,7 +81,7 @@ const targetOf = async (machine: Machine) => (await machine.allowList()).devices
 const curl = (machine: Machine, ...args: string[]) => machine.amesh(['curl', ...args]);
 
 describe('amesh curl', () => {
-  it('prints the body as it came, and nothing else', async () => {
+  it('prints the body as it arrived, and nothing else', async () => {
     const { laptop, server, seen } = await meet();
     expect(await curl(laptop, `${server.origin}/orders?x=1`)).toEqual({
       code: 0,
@@ -114,7 +114,7 @@ describe('amesh curl', () => {
     expect(seen[1]?.headers['x-a']).toBe('hello');
   });
 
-  it('takes what follows a letter as the value of that flag alone, as curl does', async () => {
+  it('takes the text after a letter as the value of that flag only, as curl does', async () => {
     const { laptop, server, seen } = await meet();
     const to = join(laptop.dir, '../dHdata.json');
     const attached = [
@@ -156,7 +156,7 @@ describe('amesh curl', () => {
     expect(ran).toEqual({ code: 0, stdout: 'typed\n', stderr: '' });
   });
 
-  it('leaves the file of -o as it was if the body is not the one that was signed, or breaks off', async () => {
+  it('leaves the file of -o unchanged if the body is not the signed one, or breaks off', async () => {
     const { laptop, server } = await meet((response) => response.end('x'.repeat(200_000)));
     const way = await altering(server.port);
     await trust(laptop, await targetOf(laptop), 'target', [way.authority]);
@@ -176,7 +176,7 @@ describe('amesh curl', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('writes the file of -o where it is, whatever it is', async () => {
+  it('writes the file of -o in place, whatever it is', async () => {
     const { laptop, server } = await meet();
     const folder = await mkdtemp(join(tmpdir(), 'amesh-curl-'));
     const at = (name: string) => join(folder, name);
@@ -214,7 +214,7 @@ describe('amesh curl', () => {
     expect(seen).toEqual([]);
   });
 
-  it('says that a request was sent whose answer cannot be written', async () => {
+  it('says that a request was sent if its response cannot be written', async () => {
     const { laptop, server, seen } = await meet();
     const { code, stderr } = await curl(laptop, server.origin, '-o', join(laptop.dir, 'none/answer'));
     expect(code).not.toBe(0);
@@ -225,7 +225,7 @@ describe('amesh curl', () => {
     expect(seen).toHaveLength(1);
   });
 
-  it('-i shows the head on stdout, and -v on stderr, with what was signed', async () => {
+  it('-i shows the head on stdout, and -v on stderr, with the text that was signed', async () => {
     const { laptop, server } = await meet();
     const ran = await curl(laptop, '-i', '-v', `${server.origin}/a?b`);
     expect(ran.stdout).toMatch(/^HTTP 200 OK\n(?:[\w-]+: .*\n)+\n\{"ok":1\}\n$/);
@@ -236,7 +236,7 @@ describe('amesh curl', () => {
     expect((await curl(laptop, '-h')).stdout).toContain('--verbose, -v');
   });
 
-  it('--json has all of it', async () => {
+  it('--json has everything', async () => {
     const { laptop, server } = await meet();
     const found = objectOf(await curl(laptop, server.origin, '--json'));
     expect(found).toMatchObject({ ok: true, url: `${server.origin}/`, status: 200, body: '{"ok":1}\n' });
@@ -272,7 +272,7 @@ describe('amesh curl', () => {
 });
 
 describe('what went wrong, in words', () => {
-  it('a refusal of amesh there: exit code 11', async () => {
+  it('a refusal of amesh at the server: exit code 11', async () => {
     const { laptop, server } = await meet(undefined, { isTrusted: false });
     const ran = await curl(laptop, server.origin, '--answers', 'off');
     expect(ran).toMatchObject({ code: 11, stdout: '{"error":"unauthorized"}' });
@@ -295,7 +295,7 @@ describe('what went wrong, in words', () => {
     });
   });
 
-  it('an answer that nobody proves', async () => {
+  it('an answer that is not proven', async () => {
     const { laptop, server } = await meet(undefined, { isTrusted: false });
     const ran = await curl(laptop, server.origin, '-X', 'POST');
     expect(ran).toMatchObject({ code: 1, stdout: '' });
@@ -309,7 +309,7 @@ describe('what went wrong, in words', () => {
     expect(await curl(laptop, server.origin)).toEqual({ code: 1, stdout: 'no', stderr: '' });
   });
 
-  it('a 401 of another login', async () => {
+  it('a 401 for another login', async () => {
     const answer = (response: ServerResponse) =>
       response.writeHead(401, { 'www-authenticate': 'Basic' }).end();
     const { laptop, server } = await meet(answer);
@@ -329,7 +329,7 @@ describe('what went wrong, in words', () => {
     expect(seen).toEqual([]);
   });
 
-  it('nobody there, no identity, and wrong words', async () => {
+  it('nobody listens, no identity, and wrong arguments', async () => {
     const { laptop, server } = await meet();
     await servers.pop()?.close();
     const gone = await curl(laptop, server.origin);

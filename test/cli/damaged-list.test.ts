@@ -143,7 +143,7 @@ describe.each(['missing', 'changed'] as const)('with a page that is %s', (kind) 
     if (what === 'none' || isChanged) expect(stderr.includes('No changes were made.')).toBe(!isChanged);
   });
 
-  it('amesh revoke --all-controllers revokes those on the other pages, and fails', async () => {
+  it('amesh revoke --all-controllers revokes the controllers on the other pages, and fails', async () => {
     const machine = await damaged(damage);
     const ran = await machine.amesh(['revoke', '--all-controllers', '--yes', '--json']);
     const { revoked, ...json } = objectOf(ran) as { revoked: { deviceId: string }[] };
@@ -179,7 +179,7 @@ describe.each(['missing', 'changed'] as const)('with a page that is %s', (kind) 
     expect(await headOf(machine)).not.toContain(other.id);
   });
 
-  it('amesh doctor says what of the list is damaged, and goes on with the rest', async () => {
+  it('amesh doctor says which part of the list is damaged, and continues with the rest', async () => {
     const machine = await damaged(damage);
     const { of: found } = await examineWith(machine, { AMESH_RELAY_URL: 'ws://127.0.0.1:1/ws' });
     expect(found.list).toMatchObject({

@@ -39,7 +39,7 @@ async function createPaired() {
 const DELEGATE = ['delegate', '--name', 'report-agent', '--scope', 'orders:read', '--target', 'orders-api'];
 
 describe('amesh delegate', () => {
-  it('names the former key of a target while that moves, and then the present one', async () => {
+  it('names the former key of a target while it moves, and then the present one', async () => {
     const { caller, ids } = await createPaired();
     const { deviceId, publicKey } = await (await createMachine()).init('next');
     const { trust: list } = await openDevice(caller.dir, {});
@@ -69,7 +69,7 @@ describe('amesh delegate', () => {
     });
   });
 
-  it('prints the secret alone on stdout, and what it permits on stderr', async () => {
+  it('prints only the secret on stdout, and what it permits on stderr', async () => {
     const { caller, ids } = await createPaired();
     const ran = await caller.amesh(DELEGATE);
     expect(ran.code).toBe(0);
@@ -93,7 +93,7 @@ describe('amesh delegate', () => {
     expect(ran.stderr).not.toContain('eyJ');
   });
 
-  it('prints one object with --json, and nothing with --quiet but the secret', async () => {
+  it('prints one object with --json, and only the secret with --quiet', async () => {
     const { caller, ids } = await createPaired();
     const wish = [...DELEGATE, '--target', ids.billing as string, '--scope', 'reports:*,orders:write'];
     const ran = await caller.amesh([...wish, '--for', '24h', '--json']);
@@ -122,7 +122,7 @@ describe('amesh delegate', () => {
     expect(await caller.allowList()).toEqual(before);
   });
 
-  it('is shown by no error if somebody types it where an ID, a name or a flag belongs', async () => {
+  it('is shown by no error if somebody types it instead of an ID, a name or a flag', async () => {
     const machine = await createMachine();
     await machine.init('laptop');
     const part = 'SECRET'.repeat(7);
@@ -175,7 +175,7 @@ describe('amesh delegate', () => {
     expect(ran.stderr).toContain(message);
   });
 
-  it('refuses more than a statement has room for', async () => {
+  it('refuses more than fits into a statement', async () => {
     const { caller } = await createPaired();
     const wish = (scopes: string[]) => [
       ...['delegate', '--name', 'a', '--target', 'orders-api'],
@@ -190,7 +190,7 @@ describe('amesh delegate', () => {
     ]);
   });
 
-  it('refuses a device that is not called by this machine', async () => {
+  it('refuses a device that this machine does not call', async () => {
     const { api } = await createPaired();
     const ran = await api.amesh(['delegate', '--name', 'a', '--scope', 'a', '--target', 'laptop']);
     expect([ran.code, ran.stdout]).toEqual([2, '']);
@@ -201,7 +201,7 @@ describe('amesh delegate', () => {
 const ID = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 describe('amesh revoke --delegate', () => {
-  it('ends a delegation by its id, and shows it until no clock could bring it back', async () => {
+  it('ends a delegation by its ID, and shows it until no clock could bring it back', async () => {
     const api = await createMachine('orders-api');
     const now = Math.floor(Date.now() / 1000);
     const ran = await api.amesh(['revoke', '--delegate', ID, '--yes']);
@@ -233,7 +233,7 @@ describe('amesh revoke --delegate', () => {
     expect(await api.allowList()).toEqual(before);
   });
 
-  it('warns on a machine that nobody may call, such as the one that lent', async () => {
+  it('warns on a machine that nobody may call, such as the one that lent the scopes', async () => {
     const { api, caller } = await createPaired();
     const warning = '! No device may call this machine. Is it the target that the delegation names?';
     for (const [machine, count] of [
@@ -245,7 +245,7 @@ describe('amesh revoke --delegate', () => {
     }
   });
 
-  it('takes no name: a target does not know it', async () => {
+  it('accepts no name: a target does not know it', async () => {
     const api = await createMachine('orders-api');
     for (const wrong of ['report-agent', `${ID}A`, `amesh_delegation_${'A'.repeat(43)}`]) {
       const ran = await api.amesh(['revoke', '--delegate', wrong, '--yes']);
@@ -263,7 +263,7 @@ describe('amesh revoke --delegate', () => {
 });
 
 describe('amesh keys cut', () => {
-  it('sets since when statements count, and says what follows', async () => {
+  it('sets since when statements count, and says what that means', async () => {
     const { api, ids } = await createPaired();
     const now = Math.floor(Date.now() / 1000);
     const ran = await api.amesh(['keys', 'cut', 'laptop', '--yes']);
@@ -297,7 +297,7 @@ describe('amesh keys cut', () => {
 describe('amesh doctor, with AMESH_DELEGATION', () => {
   const home = { AUTH_MESH_DIR: '', AMESH_RELAY_URL: 'ws://127.0.0.1:1/ws' };
 
-  it('says who may call what until when, and looks at no folder', async () => {
+  it('says who may call what until when, and checks no folder', async () => {
     const { caller, ids } = await createPaired();
     const AMESH_DELEGATION = (await caller.amesh(DELEGATE)).stdout.trim();
     const { of, stdout } = await examineWith(caller, { ...home, AMESH_DELEGATION });

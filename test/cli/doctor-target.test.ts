@@ -46,8 +46,8 @@ async function meet(isTrusted: boolean) {
   return { prod, laptop, server };
 }
 
-describe('a server that lets this machine in', () => {
-  it('is shown by an unsigned request that it refuses, and nothing is noted down', async () => {
+describe('a server that accepts this machine', () => {
+  it('is recognised by an unsigned request that it refuses, and nothing is recorded', async () => {
     const { laptop, server } = await meet(true);
     const before = await fingerprintOf(laptop.dir);
     const { code, of, stdout } = await examine(laptop, `${server.origin}/api/orders?token=SECRET`);
@@ -64,7 +64,7 @@ describe('a server that lets this machine in', () => {
     expect(ran.stderr).toMatch(/^✓ Nothing is broken\./);
   });
 
-  it('lets it in on a path where nothing is, too', async () => {
+  it('accepts it on a path that does not exist, too', async () => {
     const { laptop, server } = await meet(true);
     const { of } = await examine(laptop, `${server.origin}/api/missing`);
     expect(of.target).toMatchObject({
@@ -88,7 +88,7 @@ describe('a server that does not know this machine', () => {
     });
   });
 
-  it('answers a path in front of verify() all the same, which is not taken for trust', async () => {
+  it('responds on a path in front of verify(), which is not mistaken for trust', async () => {
     const { laptop, server } = await meet(false);
     const ran = await laptop.amesh(['doctor', `${server.origin}/health`], {
       env: { AMESH_RELAY_URL: relay.url },
@@ -140,7 +140,7 @@ describe('a proxy that rewrites what it passes on', () => {
     expect(stdout).not.toContain('SECRET');
   });
 
-  it('answers an escaped slash by itself', async () => {
+  it('handles an escaped slash itself', async () => {
     const { laptop, server } = await meet(true);
     const proxy = await behindProxy(server);
     const { of } = await examine(laptop, `${proxy.origin}/api/a%2Fb`);
@@ -159,7 +159,7 @@ describe('a proxy that rewrites what it passes on', () => {
 });
 
 describe('a server that the list knows', () => {
-  it('answers everybody where neither this path nor one above it is protected', async () => {
+  it('accepts everybody if neither this path nor one above it is protected', async () => {
     const server = await serve((_, response) => response.end());
     const [laptop, orders] = [await createMachine('laptop'), await createMachine('orders-api')];
     const line = (await orders.amesh(['trust', 'export', '--quiet'])).stdout.trim();
@@ -175,7 +175,7 @@ describe('a server that the list knows', () => {
 });
 
 describe('a server without amesh', () => {
-  it('answers everybody', async () => {
+  it('accepts everybody', async () => {
     const server = await serve((_, response) => response.end());
     const { of } = await examine(await createMachine('a'), `${server.origin}/health`);
     expect(of.target).toEqual({
@@ -199,7 +199,7 @@ describe('a server without amesh', () => {
 });
 
 describe('the wrong scheme', () => {
-  it('is https where the server speaks http', async () => {
+  it('is https if the server speaks http', async () => {
     const server = await serve((_, response) => response.end());
     const machine = await createMachine('a');
     const { code, of } = await examine(machine, `https://${server.authority}/health`);
@@ -210,7 +210,7 @@ describe('the wrong scheme', () => {
     });
   });
 
-  it('is http where the server speaks https', async () => {
+  it('is http if the server speaks https', async () => {
     const { key, cert } = await createCertificate();
     const server = await listen(createTlsServer({ key, cert }, (_, response) => response.end()));
     endings.push(() => server.close());
@@ -229,7 +229,7 @@ describe('the wrong scheme', () => {
   });
 });
 
-it('tells a clock that is 45 s off over plain http, and that nobody proves it', async () => {
+it('reports a clock that is 45 s off over plain http, and that nobody proves it', async () => {
   const machine = await createMachine('a');
   const { identity } = await openDevice(machine.dir, {});
   const server = await serve(async (request, response) => {
@@ -263,7 +263,7 @@ it('tells a clock that is 45 s off over plain http, and that nobody proves it', 
   });
 });
 
-it('tells of a clock in the same way in both rows', async () => {
+it('reports a clock in the same way in both rows', async () => {
   const machine = await createMachine('a');
   const server = await serve((_request, response) => {
     const date = new Date(Date.now() - 1_201_000).toUTCString();
@@ -323,15 +323,15 @@ describe('a server at fault', () => {
   });
 });
 
-describe('no server', () => {
-  it('is where nobody listens', async () => {
+describe('an address without a server', () => {
+  it('is reported if nobody listens', async () => {
     const { code, of } = await examine(await createMachine('a'), 'http://127.0.0.1:1/');
     expect(code).toBe(1);
     expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not respond: /);
   });
 
   it.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
-    'is no URL: %s',
+    'is refused if it is not a URL: %s',
     async (text) => {
       const ran = await (await createMachine()).amesh(['doctor', text]);
       expect(ran.code).toBe(2);

@@ -37,7 +37,7 @@ async function serve(handler: RequestListener) {
 }
 
 describe('a machine with the AMESH_OWNER_KEY of another device', () => {
-  it('is told by which list a server goes, and that it is not the one in the folder', async () => {
+  it('is told which list a server uses, and that it is not the one in the folder', async () => {
     const [reader, owner] = [await createMachine('reader'), await createMachine('owner')];
     const { deviceId, publicKey } = JSON.parse(await readFile(join(owner.dir, 'identity.json'), 'utf8'));
     const { all } = await examine(reader, { AMESH_OWNER_KEY: publicKey });
@@ -53,8 +53,8 @@ describe('a machine with the AMESH_OWNER_KEY of another device', () => {
   });
 });
 
-describe('a machine where all is well', () => {
-  it('gets a line for each check, and is as it was', async () => {
+describe('a machine without faults', () => {
+  it('gets a line for each check, and stays unchanged', async () => {
     const machine = await createMachine('prod-api');
     const { deviceId } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
     const before = await fingerprintOf(machine.dir);
@@ -82,7 +82,7 @@ describe('a machine where all is well', () => {
     expect(await fingerprintOf(machine.dir)).toBe(before);
   });
 
-  it('is told for programs with --json', async () => {
+  it('is reported to programs with --json', async () => {
     const { code, json, all, stderr } = await examine(await createMachine('prod-api'));
     expect([code, stderr]).toEqual([0, '']);
     expect(Object.keys(json)).toEqual(['ok', 'checks']);
@@ -90,7 +90,7 @@ describe('a machine where all is well', () => {
     for (const finding of all) expect(Object.keys(finding)).toEqual(['check', 'state', 'message', 'fix']);
   });
 
-  it('does not note that a list was seen which nobody had seen', async () => {
+  it('does not record that a list was seen', async () => {
     const machine = await createMachine('prod-api');
     await unlink(join(machine.dir, 'seen.json'));
     const before = await fingerprintOf(machine.dir);
@@ -123,7 +123,7 @@ describe('the identity', () => {
     expect(ran.stdout).toContain(`✗ identity  There is none in ${machine.dir}.\n            Fix: ${fix}\n`);
   });
 
-  it('is still to come, by a token that is not printed', async () => {
+  it('will come with a token, which is not printed', async () => {
     const { code, of, stdout } = await examine(await createMachine(), { AMESH_BOOTSTRAP_TOKEN: 'eyJSECRET' });
     expect(code).toBe(0);
     expect(of.identity?.state).toBe('warning');
@@ -155,7 +155,7 @@ describe('the key', () => {
     expect(of.list?.message).toBe('Not checked: that needs the key that sealed it.');
   });
 
-  it('does not open with the passphrase, and that is not printed', async () => {
+  it('does not open with the passphrase, which is not printed', async () => {
     const machine = await createMachine('prod-api');
     const { code, of, stdout } = await examine(machine, { AUTH_MESH_PASSPHRASE: 'SECRET horse' });
     expect(code).toBe(1);
@@ -167,7 +167,7 @@ describe('the key', () => {
     expect(stdout).not.toContain((await readFile(join(machine.dir, '.passphrase'), 'utf8')).trim());
   });
 
-  it('stays shut where its passphrase comes through a pipe', async () => {
+  it('stays closed if its passphrase comes through a pipe', async () => {
     const machine = await createMachine('prod-api');
     const pipe = join(machine.dir, '..', 'pipe');
     execFileSync('mkfifo', [pipe]);
@@ -179,7 +179,7 @@ describe('the key', () => {
     });
   });
 
-  it('stays shut where its PIN comes through a pipe, and is opened where that pipe is not for it', async () => {
+  it('stays closed if its PIN comes through a pipe, and is opened if that pipe is for another key', async () => {
     const machine = await createMachine('prod-api');
     const pipe = join(machine.dir, '..', 'pipe');
     execFileSync('mkfifo', [pipe]);
@@ -199,7 +199,7 @@ describe('the key', () => {
 });
 
 describe('files that others get at', () => {
-  it('are told with the commands that close them', async () => {
+  it('are reported with the commands that close them', async () => {
     const machine = await createMachine('prod-api');
     const [key = ''] = await readdir(join(machine.dir, 'keys'));
     await chmod(machine.dir, 0o777);
@@ -234,7 +234,7 @@ describe('files that others get at', () => {
     });
   });
 
-  it('and a folder that is none', async () => {
+  it('including a folder that is a file', async () => {
     const machine = await createMachine();
     await writeFile(machine.dir, '');
     const { code, of } = await examine(machine);
@@ -286,7 +286,7 @@ describe('the list', () => {
     );
   });
 
-  it('lies beside a record that is damaged', async () => {
+  it('is next to a damaged record', async () => {
     const machine = await createMachine('prod-api');
     await writeFile(join(machine.dir, 'seen.json'), '[');
     const { code, of } = await examine(machine);
@@ -307,7 +307,7 @@ describe('the list', () => {
     }
   });
 
-  it('has callers, and no host but localhost', async () => {
+  it('has callers, but no host except localhost', async () => {
     const [machine, caller] = [await createMachine('prod-api'), await createMachine()];
     await trust(machine, await caller.init('laptop'), 'controller');
     const { code, of } = await examine(machine);
@@ -339,7 +339,7 @@ describe('the relay', () => {
     expect(of.clock).toMatchObject({ state: 'skipped', message: 'There is no clock to compare it with.' });
   });
 
-  it('is not there, which a paired machine can do without', async () => {
+  it('is not there, which is all right for a paired machine', async () => {
     for (const role of ['target', 'controller'] as const) {
       const machine = await createMachine('a');
       const other = await (await createMachine()).init('b');
@@ -362,7 +362,7 @@ describe('the relay', () => {
     expect(of.relay?.fix).toBe(machine.here(`amesh config relay ${relay.url}`));
   });
 
-  it('has a URL that no relay has', async () => {
+  it('has a URL that is not the URL of a relay', async () => {
     const { code, of } = await examine(await createMachine('a'), { AMESH_RELAY_URL: 'https://r.example' });
     expect(code).toBe(1);
     expect(of.relay?.message).toBe(
@@ -370,7 +370,7 @@ describe('the relay', () => {
     );
   });
 
-  it('takes the connection and says nothing: it is given 4 s', async () => {
+  it('accepts the connection and says nothing: it gets 4 s', async () => {
     const server = createServer();
     server.on('upgrade', (_, socket) => endings.push(() => socket.destroy()));
     const deaf = await listen(server);
@@ -421,7 +421,7 @@ describe('the clock', () => {
 });
 
 describe('a clock that was set back under a running server', () => {
-  it('is told by when a device was last let in, with the ways out', async () => {
+  it('is recognised by when a device last called, and the ways out are named', async () => {
     const [machine, peer] = [await createMachine('a'), await createMachine('b')];
     const { trust } = await openDevice(machine.dir, {});
     const other = await openDevice(peer.dir, {});
@@ -445,7 +445,7 @@ describeWithRedis('Redis', () => {
   const cli = (...args: string[]) =>
     execFileSync('redis-cli', ['-p', String(redis.port), ...args], { encoding: 'utf8' }).trim();
 
-  it('answers for the nonces and for the list, and nothing is written to it', async () => {
+  it('stores the nonces and the list, and nothing is written to it', async () => {
     const machine = await createMachine();
     const both = { REDIS_URL: redis.url, AMESH_STORE_URL: redis.url };
     await machine.amesh(['init', '--name', 'prod-api'], { env: { AMESH_STORE_URL: redis.url } });
@@ -469,7 +469,7 @@ describeWithRedis('Redis', () => {
     expect(edge.of.list?.message).toMatch(/^Sealed, /);
   });
 
-  it('may throw nonces away', async () => {
+  it('may discard nonces', async () => {
     cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
     const { code, of } = await examine(await createMachine('a'), { REDIS_URL: redis.url });
     cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
@@ -480,7 +480,7 @@ describeWithRedis('Redis', () => {
     });
   });
 
-  it('is silent, or not there, or no Redis at all: it ends in time and tells no password', async () => {
+  it('is silent, or not there, or not a Redis: the check ends in time and shows no password', async () => {
     const machine = await createMachine('a');
     const withPassword = redis.url.replace('://', '://:SECRET@');
     redis.pause();

@@ -16,7 +16,7 @@ describe('a flag that takes a duration', () => {
     ['list', '--expires', '1s to 3650d', ['0s', '3651d', 'never']],
     ['list', '--unused', '1s to 3650d', ['0s', '3651d']],
     ['revoke', '--unused', '1s to 3650d', ['0s', '3651d']],
-  ])('amesh %s %s says the same range in its help and in its errors', async (line, flag, range, outside) => {
+  ])('amesh %s %s names the same range in its help and in its errors', async (line, flag, range, outside) => {
     const machine = await createMachine();
     const [command = ''] = line.split(' ');
     const help = (await machine.amesh([command, '--help'])).stdout.replace(/\s+/g, ' ');

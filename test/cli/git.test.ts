@@ -33,7 +33,7 @@ const folderOf = async (machine: Machine) => {
 };
 
 describe('a folder inside a git work tree', () => {
-  it('is left out of git add -A, and stays so with --force', async () => {
+  it('is left out of git add -A, and remains so with --force', async () => {
     const { machine, tree } = await inWorkTree();
     expect((await machine.amesh(['init', '--name', 'a'])).code).toBe(0);
     expect(added(tree)).toEqual(['app.js']);
@@ -43,7 +43,7 @@ describe('a folder inside a git work tree', () => {
     expect(await folderOf(machine)).toMatchObject([{ state: 'ok' }]);
   });
 
-  it('is left out where a link or a linked work tree leads into it', async () => {
+  it('is left out if a link or a linked work tree leads into it', async () => {
     const { tree } = await inWorkTree();
     const outside = dirname((await createMachine()).dir);
     await mkdir(join(tree, 'inside'));
@@ -57,7 +57,7 @@ describe('a folder inside a git work tree', () => {
     expect(added(join(outside, 'linked'))).toEqual(['app.js']);
   });
 
-  it('keeps a .gitignore that is there, and doctor warns where it lets the keys in', async () => {
+  it('keeps an existing .gitignore, and doctor warns if it does not exclude the keys', async () => {
     const { machine } = await inWorkTree();
     await mkdir(machine.dir, { recursive: true, mode: 0o700 });
     await writeFile(join(machine.dir, '.gitignore'), '.passphrase\n');
@@ -73,7 +73,7 @@ describe('a folder inside a git work tree', () => {
     expect(await folderOf(machine)).toMatchObject([{ state: 'ok' }]);
   });
 
-  it('is warned of where git has some of its files, ignored or not', async () => {
+  it('gets a warning if git has some of its files, ignored or not', async () => {
     const { machine, tree } = await inWorkTree();
     await machine.init('a');
     git(tree, 'add', '--force', machine.dir);
@@ -84,7 +84,7 @@ describe('a folder inside a git work tree', () => {
     expect(await folderOf(machine)).toMatchObject([{ state: 'ok' }]);
   });
 
-  it('is judged by its own .gitignore where there is no git, and by that of the tree where there is', async () => {
+  it('is checked by its own .gitignore without git, and with git by the .gitignore of the tree', async () => {
     const { machine, tree } = await inWorkTree();
     await machine.init('a');
     const withoutGit = { PATH: '/nowhere', AMESH_RELAY_URL: 'ws://127.0.0.1:1' };

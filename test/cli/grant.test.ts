@@ -30,7 +30,7 @@ async function enrol(token: string, server: Listening): Promise<Machine> {
 const GRANT = ['grant', '--name', 'worker-*', '--ttl', '1h', '--uses', '2', '--lease', '24h'];
 
 describe('amesh grant', () => {
-  it('prints the token alone on stdout, and its caller is let in', async () => {
+  it('prints only the token on stdout, and its caller is accepted', async () => {
     const { api, server } = await createTarget();
     const ran = await api.amesh(GRANT);
     expect([ran.code, ran.stdout]).toEqual([0, expect.stringMatching(/^eyJ[\w-]+\.[\w-]+\.[\w-]{86}\n$/)]);
@@ -71,7 +71,7 @@ describe('amesh grant', () => {
 });
 
 describe('amesh deny', () => {
-  it('says of a caller that came by an open grant that it can get the scope again', async () => {
+  it('says that a caller that came with an open grant can get the scope again', async () => {
     const { api, server } = await createTarget();
     const { token, id } = objectOf(await api.amesh([...GRANT, '--scope', 'jobs:*', '--json']));
     await enrol(String(token), server);
@@ -90,7 +90,7 @@ describe('amesh deny', () => {
 });
 
 describe('amesh revoke', () => {
-  it('says of a caller that came by an open grant that it can come back', async () => {
+  it('says that a caller that came with an open grant can come back', async () => {
     const { api, server } = await createTarget();
     const { token, id } = objectOf(await api.amesh([...GRANT, '--json']));
     await enrol(String(token), server);
@@ -102,7 +102,7 @@ describe('amesh revoke', () => {
     expect(ran.stderr).toContain(`amesh tokens cancel ${id}\n`);
   });
 
-  it('--grant ends the grant, and all who came by it', async () => {
+  it('--grant ends the grant, and removes everybody who came with it', async () => {
     const { api, server } = await createTarget();
     const { token, id } = objectOf(await api.amesh([...GRANT, '--json']));
     await enrol(String(token), server);
@@ -118,7 +118,7 @@ describe('amesh revoke', () => {
 });
 
 describe('amesh tokens', () => {
-  it('lists what is pending and used, and cancels it', async () => {
+  it('lists pending and used tokens, and cancels them', async () => {
     const { api, server } = await createTarget();
     const empty = await api.amesh(['tokens']);
     expect([empty.code, empty.stdout]).toEqual([0, '']);
@@ -149,7 +149,7 @@ describe('amesh tokens', () => {
     );
   });
 
-  it('takes a name where it takes an id, and asks for the id where several have the name', async () => {
+  it('accepts a name instead of an ID, and asks for the ID if several have the name', async () => {
     const api = await createMachine();
     await api.init('api');
     const first = objectOf(await api.amesh(['provision', '--name', 'prod', '--json']));
@@ -174,7 +174,7 @@ describe('amesh tokens', () => {
     expect((await api.allowList()).grants).toHaveLength(2);
   });
 
-  it('cancels nothing that is not there', async () => {
+  it('cancels nothing that does not exist', async () => {
     const api = await createMachine();
     await api.init('api');
     const ran = await api.amesh(['tokens', 'cancel', 'nothing']);

@@ -56,7 +56,7 @@ describe.each(NAMES)('%s', (_, name, stored) => {
   });
 });
 
-it('keeps 10 kB of a name out, from a peer and from init', async () => {
+it('refuses a name of 10 kB, from a peer and from init', async () => {
   const machine = await createMachine();
   const own = await machine.amesh(['init', '--name', 'n'.repeat(10_000)]);
   expect(own.code).toBe(0);
@@ -72,7 +72,7 @@ it('keeps 10 kB of a name out, from a peer and from init', async () => {
   expect((await machine.allowList()).devices[0]?.friendlyName).toBe('m'.repeat(64));
 });
 
-it('cannot be revoked under the id of another device that it took as its name', async () => {
+it('cannot be revoked under the ID of another device that it took as its name', async () => {
   const machine = await createMachine();
   await machine.init('prod-api');
   const [victim, attacker] = [

@@ -40,7 +40,7 @@ describe('amesh init', () => {
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
   });
 
-  it('seals the hosts it is given', async () => {
+  it('seals the hosts that it is given', async () => {
     const machine = await createMachine();
     const ran = await machine.amesh([
       'init',
@@ -82,7 +82,7 @@ describe('amesh init', () => {
     });
   });
 
-  it('leaves an identity alone that is there', async () => {
+  it('leaves an existing identity alone', async () => {
     const machine = await createMachine();
     await machine.init('first');
     const before = await readFile(join(machine.dir, 'identity.json'), 'utf8');
@@ -102,7 +102,7 @@ describe('amesh init', () => {
     });
   });
 
-  it('moves the old files aside with --force and says where', async () => {
+  it('moves the old files aside with --force, and says where', async () => {
     const machine = await createMachine();
     const old = await machine.init('first');
     const ran = await machine.amesh(['init', '--name', 'second', '--force']);
@@ -185,7 +185,7 @@ describe('amesh init', () => {
     },
   );
 
-  it('says that a loopback name without a port means two ports only', async () => {
+  it('says that a loopback name without a port means only two ports', async () => {
     const machine = await createMachine();
     const hosts = 'localhost,[::1],x.localhost:80,127.0.0.1:3000,a.example';
     const ran = await machine.amesh(['init', '--name', 'a', '--host', hosts]);
@@ -195,7 +195,7 @@ describe('amesh init', () => {
     ]);
   });
 
-  it('prints commands for this folder where its name has to be quoted, and plain ones without a folder', async () => {
+  it('prints commands for this folder if its name has to be quoted, and plain ones without a folder', async () => {
     const { dir } = await createMachine();
     const spaced = join(dir, "it's here");
     const machine = new Machine(spaced);
@@ -218,7 +218,7 @@ describe('amesh init', () => {
     expect(ran.stderr).toContain(machine.here('amesh trust export\n'));
   });
 
-  it('says it plainly where the folder cannot be written', async () => {
+  it('says so plainly if the folder cannot be written', async () => {
     const machine = await createMachine();
     await writeFile(machine.dir, 'a file where the folder should be');
     const ran = await machine.amesh(['init', '--name', 'a']);
@@ -238,7 +238,7 @@ describe('amesh init', () => {
     );
   });
 
-  it('says where the old files are when the new ones cannot be written', async () => {
+  it('says where the old files are if the new ones cannot be written', async () => {
     const machine = await createMachine();
     await machine.init('first');
     await mkdir(join(machine.dir, 'replaced'));
@@ -250,7 +250,7 @@ describe('amesh init', () => {
     expect(ran.stderr).not.toContain('No changes were made.');
   });
 
-  it('uses a supplied passphrase, which the next command needs too', async () => {
+  it('uses a supplied passphrase, which the next command needs, too', async () => {
     const machine = await createMachine();
     const env = { AUTH_MESH_PASSPHRASE: 'correct horse' };
     const opened = 'Encrypted file, opened by AUTH_MESH_PASSPHRASE, which every command and program needs.';

@@ -25,7 +25,7 @@ describe.concurrent('a code', () => {
     ['48O9l6', LETTERS],
     ['abc', OTHER],
     ['482916x', OTHER],
-  ])('that is none: %s', async (code, message) => {
+  ])('that is not a code: %s', async (code, message) => {
     const ran = await (await createMachine()).amesh(['invite', code, '--yes', '--relay', relay.url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain(
@@ -41,7 +41,7 @@ describe.concurrent('a code', () => {
     [['482', '916'], 'Did you mean: '],
     [['invite', '48', '29', '16'], 'Write the code as one word: '],
     [['invite', '4', '8', '2', '9', '1', '6'], 'Write the code as one word: '],
-  ])('given as %j is told where it goes', async (args, hint) => {
+  ])('given as %j gets the hint where it belongs', async (args, hint) => {
     const machine = await createMachine();
     const ran = await machine.amesh(args);
     expect(ran.code).toBe(2);
@@ -72,7 +72,7 @@ describe.concurrent('a code', () => {
     });
   });
 
-  it.concurrent('is not used up where nobody could answer', async () => {
+  it.concurrent('is not used up if nobody could answer', async () => {
     const laptop = await createMachine('laptop');
     const listener = await Client.open(relay.port);
     const code = await listener.listen();
@@ -84,7 +84,7 @@ describe.concurrent('a code', () => {
     expect(await (await Client.open(relay.port)).join(code).next()).toEqual({ type: 'peer' });
   });
 
-  it.concurrent('is taken with a gap, as it is shown', async () => {
+  it.concurrent('is accepted with a gap, as it is shown', async () => {
     const laptop = await createMachine('laptop');
     const listener = await Client.open(relay.port);
     const code = await listener.listen();
@@ -125,7 +125,7 @@ describe.concurrent('a relay', () => {
     );
   });
 
-  it.concurrent('that is busy says when to come again, and the command ends though it does not hang up', async () => {
+  it.concurrent('that is busy says when to try again, and the command ends even if the relay does not hang up', async () => {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     await once(server, 'listening');
     server.on('connection', (socket) =>
@@ -142,7 +142,7 @@ describe.concurrent('a relay', () => {
   });
 
   // The wait itself is what is promised.
-  it.concurrent('that takes the connection, or the first word, and says nothing is given 10 s', async () => {
+  it.concurrent('that accepts the connection or the first frame, and then says nothing, gets 10 s', async () => {
     const deaf = createServer(() => {}).listen(0, '127.0.0.1');
     const mute = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     await Promise.all([once(deaf, 'listening'), once(mute, 'listening')]);
@@ -185,7 +185,7 @@ describe.concurrent('a pairing', () => {
     expect((await machine.allowList()).devices).toEqual([]);
   });
 
-  it.concurrent('whose last word is lost shows as unconfirmed, also at Ctrl+C, until it is revoked', async () => {
+  it.concurrent('whose last message is lost is shown as unconfirmed, even after Ctrl+C, until it is revoked', async () => {
     const [prod, laptop] = [await createMachine('prod-api'), await createMachine('laptop')];
     let committed: () => void = () => {};
     const lost = new Promise<void>((resolve) => {

@@ -90,7 +90,7 @@ describe('the names of --json', () => {
     expect(Object.keys(rest)).toEqual(documented.get('relay'));
   });
 
-  it('have a row for every command', () => {
+  it('are in the README for every command', () => {
     expect([...documented.keys()]).toEqual([
       ...[
         'init',

@@ -58,7 +58,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
     await tpm.run('tpm2_dictionarylockout --clear-lockout');
   });
 
-  it('offers it to whom did not choose, and keeps a key in it', async () => {
+  it('mentions it to a user who did not choose, and keeps a key in it', async () => {
     const machine = await createMachine();
     const env = { AMESH_TPM: tpm.address };
     const made = await machine.amesh(['init', '--name', 'api'], { env });
@@ -132,7 +132,7 @@ describeWithToken('amesh keys, with an SSH agent', () => {
     token?.remove();
   });
 
-  it('pairs, calls and revokes with a key of the agent and one of a token, which it lists and explains', async () => {
+  it('pairs, calls and revokes with a key of the agent and a key of a token, which it lists and explains', async () => {
     const env = { SSH_AUTH_SOCK: agent.path };
     const [server, caller] = [await createMachine(), await createMachine()];
     const empty = await server.amesh(['init', '--name', 'server', '--backend', 'ssh-agent'], { env });

@@ -11,7 +11,7 @@ import { objectOf, useMachines } from './amesh';
 const createMachine = useMachines();
 
 describe('amesh list', () => {
-  it('says how to pair where the list is empty', async () => {
+  it('says how to pair if the list is empty', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const ran = await machine.amesh(['list']);
@@ -54,7 +54,7 @@ describe('amesh list', () => {
     );
   });
 
-  it('says when a controller was last let in', async () => {
+  it('says when a controller last called', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const laptop = await createMachine();
@@ -153,7 +153,7 @@ describe('amesh list', () => {
       expect((await machine.amesh(['list', ...args])).code).toBe(2);
   });
 
-  it('shows 50 rows a page, and one object a line with --json-lines', async () => {
+  it('shows 50 rows a page, and one object per line with --json-lines', async () => {
     const machine = await createMachine('prod-api');
     const { trust } = await openDevice(machine.dir, {});
     const now = Math.floor(Date.now() / 1000);
@@ -188,7 +188,7 @@ describe('amesh list', () => {
     expect(lines.at(-1)).toMatchObject({ ok: true, count: 120, provisioned: 0 });
   });
 
-  it('shows the rest of a list of which a page is missing, and says so, as status and tokens do', async () => {
+  it('shows the rest of a list without one page, and says so, as status and tokens do', async () => {
     const machine = await createMachine('prod-api');
     const { trust } = await openDevice(machine.dir, {});
     await withDevices(trust, Array.from({ length: 1200 }, randomId));
@@ -214,7 +214,7 @@ describe('amesh list', () => {
       });
   });
 
-  it('says that a file is in the place of the folder of its pages', async () => {
+  it('says that a file is in the place of the folder for its pages', async () => {
     const machine = await createMachine('prod-api');
     await writeFile(join(machine.dir, 'list'), '');
     const { trust } = await openDevice(machine.dir, {});

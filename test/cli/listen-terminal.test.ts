@@ -45,7 +45,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     await isEmpty(prod, laptop);
   });
 
-  it.concurrent('Ctrl+C at a question is told to the other', async () => {
+  it.concurrent('Ctrl+C at a question is reported to the other side', async () => {
     const first = await meet();
     first.target.type('\u0003');
     expect([await first.target.ended, await first.controller.ended]).toEqual([130, 5]);
@@ -62,7 +62,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     await isEmpty(first.prod, first.laptop, second.prod, second.laptop);
   });
 
-  it.concurrent('somebody else who tries the code is told of above the question, and what was typed stays', async () => {
+  it.concurrent('the notice that somebody else tried the code appears above the question, and the typed text stays', async () => {
     const { target, controller, code, shown } = await meet();
     target.type(shown.slice(0, 3));
     await target.until(/Code on the other screen: \d{3}/);
@@ -79,7 +79,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     expect([await controller.ended, await target.ended]).toEqual([0, 0]);
   });
 
-  it.concurrent('Enter alone is no try, and the pairing code is told from the other', async () => {
+  it.concurrent('Enter alone is not a try, and the pairing code is distinguished from the other code', async () => {
     const { target, controller, code } = await meet();
     target.type('\r');
     await target.until(/Code on the other screen: *\n {2}Code on the other screen: /);
@@ -95,7 +95,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     expect([await target.ended, await controller.ended]).toEqual([6, 6]);
   });
 
-  it.concurrent('a URL does where a host is asked for, and what is none is asked for again', async () => {
+  it.concurrent('a URL is accepted as a host, and a text that is not a host is asked for again', async () => {
     const prod = await createMachine('prod-api');
     const asked = /\? Under which host will callers reach this machine\? \([^)]+\) $/;
     const listening = run(prod, 'listen');
@@ -131,7 +131,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     expect((await prod.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual(['laptop']);
   });
 
-  it.concurrent('a full machine keeps whom it has at Enter', async () => {
+  it.concurrent('a full machine keeps its controllers after Enter', async () => {
     const { prod, target, controller, shown } = await meet({
       listen: ['--max-controllers', '1'],
       old: ['first'],

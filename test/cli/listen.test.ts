@@ -77,7 +77,7 @@ describe.concurrent('off a terminal', () => {
     },
   );
 
-  it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
+  it.concurrent('both codes are alone on stdout, and stdin may stay open', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({
       listen: ['--host', 'bank.example'],
       isProcess: true,
@@ -110,7 +110,7 @@ ${linesFor(code)}
     }
   });
 
-  it.concurrent('--json prints each step as an object on a line, at both ends', async () => {
+  it.concurrent('--json prints each step as an object on one line, on both sides', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({
       listen: ['--json'],
       invite: ['--json', '--host', '10.0.0.7:80'],
@@ -193,7 +193,7 @@ ${linesFor(code)}
   it.concurrent.each([
     ['that ends', 'pipe'],
     ['that is empty', 'ignore'],
-  ] as const)('stdin %s ends it, and the other machine hears of it', async (_, stdin) => {
+  ] as const)('stdin %s ends it, and the other machine learns that', async (_, stdin) => {
     const { prod, laptop, target, controller } = await meet({ stdin, isProcess: true });
     if (stdin === 'pipe') target.end();
     expect([await target.ended, await controller.ended]).toEqual([1, 5]);
@@ -230,7 +230,7 @@ ${linesFor(code)}
     await isEmpty(lonely, prod, laptop, other.prod, other.laptop);
   });
 
-  it.concurrent('a full machine keeps whom it has, and lets one go for --yes', async () => {
+  it.concurrent('a full machine keeps its controllers, and removes one with --yes', async () => {
     const [prod, old, laptop] = [
       await createMachine('prod'),
       await createMachine('old'),
@@ -293,7 +293,7 @@ ${linesFor(code)}
     taken.close();
   });
 
-  it.concurrent('a relay of this machine that others reach, too, has a line for them', async () => {
+  it.concurrent('a relay on this machine that others can reach, too, has a line for them', async () => {
     const open = createRelay();
     const { port } = await open.listen(0, '0.0.0.0');
     const url = `ws://127.0.0.1:${port}/ws`;

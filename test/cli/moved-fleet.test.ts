@@ -197,7 +197,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     expect((await keysOfTarget()).map(({ publicKey }) => publicKey)).toEqual([move.owner, move.next]);
   });
 
-  it('needs the hand-over, and takes no other one', async () => {
+  it('needs the hand-over, and accepts no other one', async () => {
     const both = { ...store, AMESH_OWNER_KEY: `${move.owner},${move.next}` };
     const again = ['trust', 'take-over', '--yes', '--hand-over'];
     const former = await move.former.amesh(['trust', 'hand-over', move.next], { env: both });
@@ -210,7 +210,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     expect(own.stderr).toContain("This is this machine's own key.");
   });
 
-  it('answers to a next key of a caller by `unavailable`, from an instance that only reads', async () => {
+  it('answers `unavailable` to the next key of a caller, from an instance that only reads', async () => {
     const made = await createIdentity(join(move.fleet.root, 'rotated'), {}, { friendlyName: 'caller' });
     const { signer: next } = await openDevice(join(move.fleet.root, 'rotated'), {});
     expect(made.deviceId).not.toBe(move.fleet.callerId);
@@ -225,7 +225,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     }
   });
 
-  it('answers to the ID of each of its owners', async () => {
+  it('accepts the ID of each of its owners', async () => {
     const { deviceId } = await (await openDevice(move.admin.dir, {})).identity;
     for (const id of [move.list, deviceId]) {
       const to = new Deployment(move.fleet, id);

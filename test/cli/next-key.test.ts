@@ -43,7 +43,7 @@ async function call(
 }
 
 describeWithTpm('a server whose TPM is cleared', () => {
-  it('goes on with the second key, and no caller pairs again', async () => {
+  it('continues with the second key, and no caller pairs again', async () => {
     const tpm = await startSwtpm();
     try {
       const env = { AMESH_TPM: tpm.address };
@@ -85,7 +85,7 @@ describeWithTpm('a server whose TPM is cleared', () => {
 });
 
 describe('amesh init --next', () => {
-  it('makes an identity in a folder beside the first, which stays as it is', async () => {
+  it('makes an identity in a folder next to the first one, which stays unchanged', async () => {
     const machine = await createMachine('api');
     const before = (await machine.amesh(['whoami'])).stdout;
     const made = await machine.amesh(['init', '--next', '--name', 'api-next']);
@@ -97,7 +97,7 @@ describe('amesh init --next', () => {
     expect(objectOf(again)).toMatchObject({ error: { code: 'identity_exists' } });
   });
 
-  it('needs a first key, and takes no flag that has no meaning for it', async () => {
+  it('needs a first key, and refuses flags that have no meaning for it', async () => {
     const empty = await createMachine();
     expect((await empty.amesh(['init', '--next', '--name', 'a'])).stderr).toContain(
       'There is no amesh identity',

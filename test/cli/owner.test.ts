@@ -46,7 +46,7 @@ async function run(command: string, words: readonly string[], env: NodeJS.Proces
 }
 
 describe.skipIf(!isRoot)('root in the folder of another user', () => {
-  it('acts as that user, says so, and reads no file of a package that lies under /root any more', async () => {
+  it('acts as that user, says so, and no longer reads files of a package below /root', async () => {
     const machine = await createTheirs();
     const peer = await createIdentity(join(dirname(machine.dir), 'peer'), {}, { friendlyName: 'peer' });
     const amesh = (...args: string[]) => run(process.execPath, [...bin, ...args], machine.env());
@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     }
   }, 300_000);
 
-  it('is that user for good, also while it serves a relay and speaks over one', async () => {
+  it('stays that user, even while it runs a relay and connects to one', async () => {
     const [target, caller] = [await createTheirs(), await createTheirs()];
     for (const machine of [target, caller])
       await run(process.execPath, [...bin, 'init', '--name', 'a'], machine.env());
@@ -96,7 +96,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     }
   });
 
-  it('asks a proxy as that user', async () => {
+  it('uses a proxy as that user', async () => {
     const machine = await createTheirs();
     await run(process.execPath, [...bin, 'init', '--name', 'a'], machine.env());
     const env = machine.env({ HTTP_PROXY: 'http://127.0.0.1:1' });
@@ -111,14 +111,14 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     }
   });
 
-  it('never keeps the group of root, where only the user of the folder was changed', async () => {
+  it('never keeps the group of root, even if only the user of the folder was changed', async () => {
     const machine = await createTheirs();
     await chown(machine.dir, OWNER, 0);
     await machine.amesh(['init', '--name', 'a']);
     expect((await stat(join(machine.dir, 'identity.json'))).gid).toBe(OWNER);
   });
 
-  it('makes one where there is none yet, in a folder of theirs', async () => {
+  it('creates a folder if there is none yet, in a folder of that user', async () => {
     const machine = await createTheirs();
     const env = { AUTH_MESH_DIR: join(machine.dir, 'new') };
     expect((await machine.amesh(['init', '--name', 'a'], { env })).stderr).toContain(ACTING + machine.dir);
@@ -132,7 +132,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     [['revoke', 'peer', '--yes']],
     [['config', 'relay', 'ws://127.0.0.1:1/ws']],
     [['trust', 'reset', '--yes']],
-  ])('is led nowhere by a link of a third user: amesh %j', async (command) => {
+  ])('is not led elsewhere by a link of a third user: amesh %j', async (command) => {
     const machine = await createTheirs();
     const eves = await createTheirs(EVE);
     const link = join(eves.dir, 'link');
@@ -144,7 +144,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     expect(await readdir(machine.dir)).toEqual([]);
   });
 
-  it('refuses a folder of its own in one of somebody else', async () => {
+  it('refuses its own folder inside a folder of another user', async () => {
     const eves = await createTheirs(EVE);
     const dir = join(eves.dir, 'amesh');
     await createIdentity(dir, { AMESH_FOLDER_OWNERS: String(EVE) }, { friendlyName: 'a' });
@@ -155,7 +155,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
   });
 
   it.skipIf(!hasSetpriv())(
-    'says it in one line where it may not, and needs it for no help (cap_drop: ALL)',
+    'says in one line if it may not, and does not need it for help (cap_drop: ALL)',
     async () => {
       const machine = await createTheirs();
       const amesh = (...args: string[]) =>
@@ -193,7 +193,7 @@ describe('a folder that everybody can write', () => {
     [['tokens', 'cancel', 'a']],
     [['config', 'hosts', 'a.example']],
     [['config', 'relay', '--clear']],
-  ])('is refused by what changes something: amesh %j', async (command) => {
+  ])('is refused by commands that change something: amesh %j', async (command) => {
     const machine = await createMachine('a');
     await chmod(dirname(machine.dir), 0o777);
     const ran = await machine.amesh(command);
@@ -206,7 +206,7 @@ describe('a folder that everybody can write', () => {
     await chmod(parent, 0o700);
   });
 
-  it('is no hindrance for who only looks, in a container for example', async () => {
+  it('is accepted by commands that only read, in a container for example', async () => {
     const machine = await createMachine('a');
     await chmod(machine.dir, 0o777);
     for (const command of ['whoami', 'list', 'status', 'tokens', 'config'])

@@ -5,7 +5,7 @@ import { BIN, useMachines } from './amesh';
 const createMachine = useMachines();
 
 describe.skipIf(!hasTerminal)('two people at two terminals', () => {
-  it('are asked what is not known, and shown how time passes', async () => {
+  it('are asked what is not known, and see how much time is left', async () => {
     const [laptop, prod] = [await createMachine(), await createMachine()];
     await laptop.init('laptop');
     await prod.init('prod-api');

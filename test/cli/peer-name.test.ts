@@ -10,7 +10,7 @@ describe('what a machine calls itself', () => {
     '東京-1',
     'host.example.com:3000',
     'api-2024',
-  ])('stays as it is: %s', (name) =>
+  ])('stays unchanged: %s', (name) =>
     expect(peerName(name)).toEqual({ shown: `"${name}"`, isMisleading: false }),
   );
 
@@ -23,7 +23,7 @@ describe('what a machine calls itself', () => {
     ['an id', 'device am_cOixWcOdI8-pLh4P', 'device am_cOixWcOdI#-pLh#P'],
     ['a question', '? Does it match [y/N] y', '? Does it match ?y/N? y'],
     ['a quote that ends early', 'api" is trusted', 'api? is trusted'],
-  ])('is marked where it looks like %s', (_, name, shown) => {
+  ])('is marked if it looks like %s', (_, name, shown) => {
     expect(peerName(name)).toEqual({ shown: `"${shown}"`, isMisleading: true });
     expect(misleadingNote(peerName(name))).toHaveLength(1);
   });

@@ -14,7 +14,7 @@ const claimsOf = (token: string) =>
 const now = () => Math.floor(Date.now() / 1000);
 
 describe('amesh provision', () => {
-  it('prints the token alone on stdout, everything else on stderr, and puts it down as pending', async () => {
+  it('prints only the token on stdout, everything else on stderr, and records it as pending', async () => {
     const laptop = await createMachine();
     const { deviceId, publicKey } = await laptop.init('laptop');
     const ran = await laptop.amesh(['provision', '--name', 'prod-server', '--host', 'API.example.com:443']);
@@ -108,7 +108,7 @@ describe('amesh provision', () => {
     expect((await laptop.allowList()).tokens).toEqual([]);
   });
 
-  it('refuses a host that belongs to a target already', async () => {
+  it('refuses a host that already belongs to a target', async () => {
     const [laptop, prod] = [await createMachine(), await createMachine()];
     await laptop.init('laptop');
     const { publicKey } = await prod.init('prod');
@@ -127,7 +127,7 @@ describe('amesh provision', () => {
 });
 
 describe('amesh provision --wait', () => {
-  it('says that the token counts where there is no relay, and not that nothing has changed', async () => {
+  it('says that the token is valid if there is no relay, and not that nothing has changed', async () => {
     const laptop = await createMachine();
     await laptop.init('laptop');
     const ran = await laptop.amesh([

@@ -51,7 +51,7 @@ async function connect() {
   return session;
 }
 
-it('goes on when a stream of HTTP/2 is reset before its answer, while it comes, and with its session', async () => {
+it('continues when a stream of HTTP/2 is reset before its response, during it, and with its session', async () => {
   for (const end of ['reset', 'session', 'half'] as const) {
     const session = await connect();
     const stream = session.request(await signedHeaders('/late'), { endStream: true });
@@ -72,7 +72,7 @@ it('goes on when a stream of HTTP/2 is reset before its answer, while it comes, 
   await stillServes();
 });
 
-it('goes on when the server behind breaks off an answer over HTTP/2, and says so', async () => {
+it('continues when the server behind it breaks off a response over HTTP/2, and says so', async () => {
   const session = await connect();
   const stream = session.request(await signedHeaders('/late'), { endStream: true });
   const failed = once(stream, 'error');
@@ -88,7 +88,7 @@ it('goes on when the server behind breaks off an answer over HTTP/2, and says so
   await stillServes();
 });
 
-it('goes on when many requests of strangers, and of a caller, break off at once', async () => {
+it('continues when many requests of strangers and of a caller break off at once', async () => {
   const session = await connect();
   for (let i = 0; i < 50; i++) {
     const more = i % 2 === 0 ? {} : { a_b: 'c' };
@@ -129,7 +129,7 @@ it('keeps no connection of a stranger whose upgrade it has refused', async () =>
   expect(await plain.end()).toBe(0);
 });
 
-it('goes on over plain HTTP when a client leaves at each moment', async () => {
+it('continues over plain HTTP when a client leaves, at each moment', async () => {
   const plain = await proxied.protect(backend.origin, [], { isProcess: true });
   const host = `127.0.0.1:${plain.port}`;
   const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
@@ -181,7 +181,7 @@ async function unconfirm(): Promise<void> {
   });
 }
 
-it('goes on when somebody on the way says that a proven answer is compressed, which it is not', async () => {
+it('continues when somebody in between claims that a proven answer is compressed', async () => {
   const plain = await proxied.protect(backend.origin);
   const way = await compressing(plain.port);
   const front = await proxied.to(way.origin, [], { isProcess: true });

@@ -185,7 +185,7 @@ async function answerOf(sent: ClientRequest): Promise<IncomingMessage & { text: 
 const first = (): Seen => backend.seen[0] as Seen;
 
 describe('curl', () => {
-  it('is signed, and the server behind knows who it is', async () => {
+  it('is signed, and the server behind the proxy knows who called', async () => {
     const { code, stdout } = await curl(
       ...['-X', 'POST', '-H', 'content-type: application/json', '-d', '{"amount":100}'],
       `${outward.origin}/orders?b=2&a=%2F&q=O'Brien`,
@@ -199,7 +199,7 @@ describe('curl', () => {
     expect(linesOf(first(), 'Accept-Signature')).toEqual([]);
   });
 
-  it('uploads with 100-continue, and by chunks', async () => {
+  it('uploads with 100-continue, and in chunks', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'amesh-upload-'));
     const file = join(dir, 'file');
     const bytes = randomBytes(3 * MIB);
@@ -223,7 +223,7 @@ describe('curl', () => {
     expect(linesOf(first(), 'cookie')).toEqual(['a=1']);
   });
 
-  it('follows a redirect within the target through the proxy, and sees any other', async () => {
+  it('follows a redirect within the target through the proxy, and sees any other redirect', async () => {
     const followed = await curl('-L', `${outward.origin}/moved`);
     expect(JSON.parse(followed.stdout)).toMatchObject({ target: '/new?x=1' });
     // A path with two slashes must not become a host.
@@ -233,7 +233,7 @@ describe('curl', () => {
     expect(stdout).toContain('location: http://other.example/new');
   });
 
-  it('gets each Set-Cookie, and nothing that belongs to one connection or to amesh', async () => {
+  it('gets each Set-Cookie, and no header of a single connection or of amesh', async () => {
     const { stdout } = await curl('-D-', '-o', '/dev/null', `${outward.origin}/cookies`);
     expect(stdout.match(/set-cookie: \S+/gi)).toEqual(['Set-Cookie: a=1', 'Set-Cookie: b=2']);
     expect(stdout).not.toMatch(/x-hop|forged/i);
@@ -244,7 +244,7 @@ describe('curl', () => {
     expect([code, stdout]).toEqual([0, '{"a":1}']);
   });
 
-  it('gets events as they come, if unproven bodies are allowed', async () => {
+  it('gets events as they arrive, if unproven bodies are allowed', async () => {
     const answer = ask(lenient, '/events').end();
     const [response] = (await once(answer, 'response')) as [IncomingMessage];
     const [chunk] = await once(response, 'data');
@@ -258,7 +258,7 @@ describe('curl', () => {
 });
 
 describe('docs/proxy.md', () => {
-  it('has a first request that works, over a socket of this user alone', async () => {
+  it('has a first request that works, over a socket that only this user can use', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'amesh-docs-'));
     await symlink(BIN, join(dir, 'amesh'));
     const block = blocksOf('docs/proxy.md').find(({ text }) => text.includes('--unix-socket'));
@@ -349,7 +349,7 @@ describe.each(['python', 'go'])('a program in %s', (name) => {
 });
 
 describe('a WebSocket', () => {
-  it('is signed and verified with its handshake, and then goes both ways', async () => {
+  it('is signed and verified with its handshake, and then works in both directions', async () => {
     const socket = new WebSocket(`ws://127.0.0.1:${outward.port}/socket`);
     const messages: string[] = [];
     socket.on('message', (data) => messages.push(String(data)));
@@ -392,7 +392,7 @@ describe('a WebSocket', () => {
     expect((await exchange(inward.port, head(signed.line, signed.headers))).status).toBe(401);
   });
 
-  it('gets what the server says in place of it', async () => {
+  it('gets the response of the server if that refuses the upgrade', async () => {
     const socket = new WebSocket(`ws://127.0.0.1:${outward.port}/no-socket`);
     const [, answer] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
     expect(answer.statusCode).toBe(400); // of ws
@@ -401,7 +401,7 @@ describe('a WebSocket', () => {
 });
 
 describe('100-continue', () => {
-  it('comes once the request is verified, before its body', async () => {
+  it('is sent once the request is verified, before its body', async () => {
     const body = 'x'.repeat(100);
     const signed = await signedRaw(proxied.signer, `127.0.0.1:${inward.port}`, { method: 'POST', body });
     const expecting = ['Expect: 100-continue', `Content-Length: ${body.length}`];
@@ -420,7 +420,7 @@ describe('100-continue', () => {
 });
 
 describe('an end in the middle', () => {
-  it('of an answer reaches the client', async () => {
+  it('of a response reaches the client', async () => {
     // An answer that is held back to be signed is none yet.
     const { stdout } = await curl(`${outward.origin}/broken?bytes=1000`);
     expect(stdout).toBe('{"error":"server_unreachable"}');
@@ -428,7 +428,7 @@ describe('an end in the middle', () => {
     expect(code).toBe(18); // a partial file
   });
 
-  it('by a client that uploads reaches the server, which has seen nothing of it', async () => {
+  it('by a client that uploads reaches the server, which has seen nothing of the body', async () => {
     const sent = ask(outward, '/hash', { method: 'POST', headers: { 'content-length': 5 * MIB } });
     sent.on('error', () => {});
     sent.write(Buffer.alloc(2 * MIB));
@@ -482,23 +482,26 @@ describe('a header line without a value', () => {
     expect(headers[name.toLowerCase().replace(':', '')]).toBe(value.trim());
   });
 
-  it.each(ofOneConnection)('of an answer, and of its connection alone, stays behind: %s', async (name) => {
-    const { status, body } = await sent([], `/line?${name}:`);
-    expect([status, String(body)]).toEqual([200, '{}']);
-  });
+  it.each(ofOneConnection)(
+    'of a response that belongs to its connection is not passed on: %s',
+    async (name) => {
+      const { status, body } = await sent([], `/line?${name}:`);
+      expect([status, String(body)]).toEqual([200, '{}']);
+    },
+  );
 
-  it('of an answer adds nothing to the Vary of verify()', async () => {
+  it('of a response adds nothing to the Vary of verify()', async () => {
     const { status, headers } = await sent([], '/line?Vary:');
     expect([status, headers.vary]).toEqual([200, 'Authorization, Signature-Input']);
   });
 
-  it('of an answer that leaves its end open is 502', async () => {
+  it('of a response that leaves its end open is 502', async () => {
     for (const line of ['Content-Length:', 'Transfer-Encoding:'])
       expect((await sent([], `/line?${line}`)).status).toBe(502);
   });
 
   it.each(['Content-Encoding', 'Content-Type', 'Cookie', 'Authorization', 'X-Own'])(
-    'of a request goes on: %s',
+    'of a request is passed on: %s',
     async (name) => {
       for (const bytes of ['', 'x']) expect((await sent([`${name}:`], '/', bytes)).status).toBe(200);
       expect(backend.seen.map((seen) => linesOf(seen, name))).toEqual([[''], ['']]);
@@ -506,7 +509,7 @@ describe('a header line without a value', () => {
   );
 
   it.each([...ofOneConnection, 'Connection'])(
-    'of a request, and of its connection alone, stays behind: %s',
+    'of a request, and only of its connection, is not passed on: %s',
     async (name) => {
       for (const bytes of ['', 'x']) expect((await sent([`${name}:`], '/', bytes)).status).toBe(200);
       expect(backend.seen.flatMap((seen) => linesOf(seen, name))).not.toContain('');
@@ -564,7 +567,7 @@ describe('what a program must not do with the key of this machine', () => {
       400,
     ],
     'a method that cannot be signed': () => ['TRACE / HTTP/1.1', [`Host: ${own()}`], 400],
-    'a length behind more lines than Node keeps': () => [
+    'a length after more lines than Node keeps': () => [
       'POST / HTTP/1.1',
       [`Host: ${own()}`, ...Array.from({ length: 2100 }, () => 'a:1'), 'Content-Length: 0'],
       400,
@@ -582,7 +585,7 @@ describe('what a program must not do with the key of this machine', () => {
     expect(backend.seen).toEqual([]);
   });
 
-  it('takes the path of an absolute form from where its host ends', async () => {
+  it('reads the path of an absolute form from the end of its host', async () => {
     const at = `127.0.0.1:${inward.port}`;
     for (const [sent, target] of [
       [`http://${at}?next=/admin/delete`, '/?next=/admin/delete'],
@@ -608,7 +611,7 @@ describe('what a program must not do with the key of this machine', () => {
     }
   });
 
-  it('logs no password and no query of what leads elsewhere', async () => {
+  it('logs no password and no query of a URL that leads elsewhere', async () => {
     const front = await proxied.to(inward.origin);
     const host = `Host: 127.0.0.1:${front.port}`;
     const sent: [string, string][] = [
@@ -629,7 +632,7 @@ describe('what a program must not do with the key of this machine', () => {
     expect(told[1]).toMatchObject({ path: '/' });
   });
 
-  it('takes the target as a proxy variable would name it, and AuthMesh-* out of what came', async () => {
+  it('accepts the target as a proxy variable names it, and removes AuthMesh-* from the request', async () => {
     const { stdout } = await curl(
       ...['-x', outward.origin, '-H', 'AuthMesh-Caller-Id: am_evil', '-H', 'AuthMesh-Target: am_evil'],
       `${inward.origin}/through`,
@@ -640,7 +643,7 @@ describe('what a program must not do with the key of this machine', () => {
 });
 
 describe('a large body', () => {
-  it('goes into a file without a name, of this user alone', async () => {
+  it('goes into a file without a name, which only this user can read', async () => {
     const dir = proxied.spool();
     const proxy = await proxied.to(inward.origin, ['--spool', dir]);
     const sent = ask(proxy, '/hash', { method: 'POST', headers: { 'content-length': 3 * MIB } });
@@ -655,7 +658,7 @@ describe('a large body', () => {
     expect(await proxy.end()).toBe(0);
   });
 
-  it('is refused if it is too large, whether it says so or not, and the proxy goes on', async () => {
+  it('is refused if it is too large, whether it announces that or not, and the proxy continues', async () => {
     const proxy = await proxied.to(inward.origin, ['--max-body', '2MiB', '--max-spool', '3MiB']);
     for (const headers of [{ 'content-length': 4 * MIB }, { 'transfer-encoding': 'chunked' }]) {
       const sent = ask(proxy, '/hash', { method: 'POST', headers });
@@ -685,7 +688,7 @@ describe('a large body', () => {
     ]);
   });
 
-  it('whose digest is wrong reaches the server not at all, or not to its end with --stream', async () => {
+  it('whose digest is wrong never reaches the server, or with --stream not to its end', async () => {
     const streaming = await proxied.protect(backend.origin, ['--stream']);
     const body = randomBytes(3 * MIB);
     for (const proxy of [inward, streaming]) {
@@ -706,7 +709,7 @@ describe('a large body', () => {
     expect(await streaming.end()).toBe(0);
   });
 
-  it('gets the answer of a server that does not read it to its end, also with --stream', async () => {
+  it('gets the response of a server that does not read it to its end, even with --stream', async () => {
     const streaming = await proxied.protect(backend.origin, ['--stream']);
     for (const proxy of [inward, streaming]) {
       const body = randomBytes(3 * MIB);
@@ -785,7 +788,7 @@ function openFiles(dir: string): number {
 }
 
 describe('a server that does not answer', () => {
-  it('is 502 with a code, and the proxy goes on', async () => {
+  it('is 502 with a code, and the proxy continues', async () => {
     const gone = await new Backend().listen();
     const proxy = await proxied.protect(gone.origin, ['--timeout', '1s']);
     const front = await proxied.to(proxy.origin);
@@ -800,7 +803,7 @@ describe('a server that does not answer', () => {
     await front.end();
   });
 
-  it('is 502 if its status is none, it switches protocols, or nothing here can decode it', async () => {
+  it('is 502 if its status is invalid, it switches protocols, or its coding cannot be decoded', async () => {
     for (const options of [{}, { answers: 'off' as const }])
       for (const path of ['/strange', '/switched', '/coded']) {
         const answer = await proxied.callerWith(options).fetch(inward.origin + path);
@@ -817,7 +820,7 @@ describe('a server that does not answer', () => {
     await front.end();
   });
 
-  it('is 502 if somebody else answers in its place', async () => {
+  it('is 502 if somebody else answers instead', async () => {
     const impostor = await new Backend().listen();
     await proxied.know(`127.0.0.1:${impostor.port}`);
     const front = await proxied.to(impostor.origin);

@@ -34,14 +34,14 @@ const plain = (port: number) => connect(port, '127.0.0.1');
 const secure = (protocol: string) => (port: number) =>
   connectTls({ port, host: '127.0.0.1', ca: cert, ALPNProtocols: [protocol] });
 
-describe('a connection that brings no whole request is closed', () => {
+describe('a connection that sends no complete request is closed', () => {
   const CASES: Readonly<Record<string, [open: (port: number) => Socket, bytes: Buffer]>> = {
     'nothing in HTTP/1.1': [plain, Buffer.alloc(0)],
     'half of the headers in HTTP/1.1': [plain, Buffer.from('GET / HTTP/1.1\r\nHost: a\r\nA:')],
     'half of the headers in HTTP/1.1 over TLS': [secure('http/1.1'), Buffer.from('GET / HTTP/1.1\r\nA:')],
     'no handshake': [plain, Buffer.from([0x16, 3, 1])],
     'nothing in HTTP/2': [secure('h2'), Buffer.alloc(0)],
-    'settings alone in HTTP/2': [secure('h2'), Buffer.concat([PREFACE, SETTINGS])],
+    'only settings in HTTP/2': [secure('h2'), Buffer.concat([PREFACE, SETTINGS])],
     'headers without an end in HTTP/2': [secure('h2'), Buffer.concat([PREFACE, SETTINGS, HEADERS])],
   };
   it.concurrent.each(Object.keys(CASES))('%s', { timeout: 20_000 }, async (name) => {
@@ -54,7 +54,7 @@ describe('a connection that brings no whole request is closed', () => {
   });
 });
 
-it('the address of --health closes such a connection, too, and answers others meanwhile', async () => {
+it('the address of --health closes such a connection, too, and serves others in the meantime', async () => {
   const server = createHealth(() => false, 400).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -73,7 +73,7 @@ it('the address of --health closes such a connection, too, and answers others me
   server.close();
 }, 20_000);
 
-it('keeps a session of HTTP/2 while a request waits, closes it some time later, and the silent ones before', async () => {
+it('keeps a session of HTTP/2 while a request waits, closes it some time later, and closes silent ones earlier', async () => {
   const waiting: ServerHttp2Stream[] = [];
   const port = await start(CERTIFICATE, { headersMs: 1500, betweenMs: 3000 }, (_, response) => {
     waiting.push((response as unknown as { stream: ServerHttp2Stream }).stream);

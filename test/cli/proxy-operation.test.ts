@@ -55,7 +55,7 @@ async function get(options: object): Promise<IncomingMessage & { text: string }>
 const at = ({ port }: RunningProxy, path = '/') => ({ host: '127.0.0.1', port, path });
 
 describe('a Unix socket', () => {
-  it('has the mode that was asked for, takes the place of one that is left over, and goes with the proxy', async () => {
+  it('has the requested mode, replaces a socket that is left over, and is removed with the proxy', async () => {
     const socketPath = join(dir, 'orders.sock');
     const first = await proxied.to(inward.origin, ['--listen', socketPath], { isProcess: true });
     expect(statSync(socketPath).mode & 0o777).toBe(0o600);
@@ -73,14 +73,14 @@ describe('a Unix socket', () => {
     expect(existsSync(socketPath)).toBe(false);
   });
 
-  it('leaves what is no socket', async () => {
+  it('leaves a file that is not a socket', async () => {
     const path = join(dir, 'file');
     await writeFile(path, 'mine');
     const ran = await proxied.caller.amesh(['proxy', '--to', inward.origin, '--listen', path]);
     expect([ran.code, statSync(path).size]).toEqual([1, 4]);
   });
 
-  it('may be where the server behind listens', async () => {
+  it('may be where the server behind the proxy listens', async () => {
     const path = join(dir, 'app.sock');
     const app = new Backend();
     app.server.listen(path);
@@ -121,7 +121,7 @@ describe('who may call', () => {
     expect(await proxy.end()).toBe(0);
   });
 
-  it('is proven to a caller that asks, as the answers are', async () => {
+  it('is proven to a caller that asks, like the answers', async () => {
     const required = proxied.callerWith({ answers: 'required' });
     const answer = await required.fetch(`${inward.origin}/proven`);
     expect(((await answer.json()) as Seen).target).toBe('/proven');
@@ -158,7 +158,7 @@ describe('a WebSocket', () => {
 });
 
 describe('forwarded addresses', () => {
-  it('are those of a proxy in front only if that is said', async () => {
+  it('are those of a proxy in front only if the option says so', async () => {
     const trusting = await proxied.protect(backend.origin, ['--trust-forwarded']);
     const names = [
       'x-forwarded-for',
@@ -185,7 +185,7 @@ describe('forwarded addresses', () => {
 });
 
 describe('an end', () => {
-  it('waits for what is open, and says so to an orchestrator, then leaves', async () => {
+  it('waits for open requests, reports that to an orchestrator, and then exits', async () => {
     const healthPort = await freePort();
     const proxy = await proxied.to(inward.origin, ['--health', `127.0.0.1:${healthPort}`]);
     const health = () => get({ host: '127.0.0.1', port: healthPort, path: '/health' });
@@ -207,7 +207,7 @@ describe('an end', () => {
     ]);
   });
 
-  it('cuts what does not end, at the second signal or after --grace', async () => {
+  it('cuts requests that do not end, at the second signal or after --grace', async () => {
     for (const [flags, signals] of [
       [['--grace', '1s'], 1],
       [[], 2],
@@ -223,7 +223,7 @@ describe('an end', () => {
     }
   });
 
-  it('by a kill leaves nothing of a body, and the next start removes what a crash has left', async () => {
+  it('by a kill leaves nothing of a body, and the next start removes the remains of a crash', async () => {
     const spool = proxied.spool();
     const proxy = await proxied.to(inward.origin, ['--spool', spool], { isProcess: true });
     const sent = request({ ...at(proxy), method: 'POST', headers: { 'content-length': 3 * MIB } });
@@ -311,7 +311,7 @@ describe('what it does not start with', () => {
     ],
     ['a host without a scheme', 'localhost:3000', 'With http:// or https://: --to http://localhost:3000\n'],
     ['a name and a path', 'a/api', 'With http:// or https://: --to http://a\n'],
-  ])('%s, and says how it is meant', async (_name, url, hint) => {
+  ])('%s, and shows the corrected flag', async (_name, url, hint) => {
     const ran = await proxied.caller.amesh(['proxy', '--to', url, ...LISTEN]);
     expect([ran.code, ran.stderr]).toEqual([2, expect.stringContaining(hint)]);
   });
@@ -351,7 +351,7 @@ describe('what it does not start with', () => {
   });
 });
 
-it('takes a name of its own, and other machines, only if that is said', async () => {
+it('accepts another name, and other machines, only if an option says so', async () => {
   const flags = ['--listen', '0.0.0.0:0', '--allow-other-machines', '--host', 'orders-proxy:8081'];
   const proxy = await proxied.to(inward.origin, flags);
   const statusFor = async (host: string) => (await get({ ...at(proxy), headers: { host } })).statusCode;
@@ -359,7 +359,7 @@ it('takes a name of its own, and other machines, only if that is said', async ()
   await proxy.end();
 });
 
-it('prints a request a line, without its query, and not all that a stranger sends', async () => {
+it('prints one request per line, without its query, and not everything that a stranger sends', async () => {
   const proxy = await proxied.protect(backend.origin);
   await proxied.amesh.fetch(`${proxy.origin}/orders?token=secret`);
   const lines = [`Host: 127.0.0.1:${proxy.port}`, 'a_b: c'];
@@ -374,7 +374,7 @@ it('prints a request a line, without its query, and not all that a stranger send
   expect(proxy.command.objects.at(-1)).toMatchObject({ passed: 1, refused: 100 });
 });
 
-it('without --json, prints why it has answered itself: the first of a code, and not each', async () => {
+it('without --json, prints why it has answered itself: the first time for each code, and not each time', async () => {
   const port = await freePort();
   await proxied.know(`127.0.0.1:${port}`);
   const spool = ['--spool', proxied.spool()];
@@ -395,7 +395,7 @@ it('without --json, prints why it has answered itself: the first of a code, and 
   expect(command.stdout).toBe('');
 });
 
-it('tells how many failures had no line, once 10 s have passed', () => {
+it('says how many failures had no line, once 10 s have passed', () => {
   const lines: string[] = [];
   const failures = new Writable({ write: (chunk, _encoding, done) => done(void lines.push(String(chunk))) });
   const journal = new Journal({ failures });
@@ -406,7 +406,7 @@ it('tells how many failures had no line, once 10 s have passed', () => {
   expect(lines).toEqual([`${line}\n`, `${line} (2 more like it before)\n`, `${line}\n`]);
 });
 
-it('leaves an idle connection before the server behind closes it, as its Keep-Alive says', async () => {
+it('gives up an idle connection before the server behind it closes it, according to its Keep-Alive', async () => {
   const app = createHttpServer((request, response) => {
     request.resume();
     response.setHeader('keep-alive', 'timeout=2').end('in');

@@ -22,7 +22,7 @@ function begin() {
 }
 
 describe('how long amesh proxy waits for a server', () => {
-  it('gives up a request of which nothing is sent, once', () => {
+  it('gives up a request once if none of its bytes can be sent', () => {
     const { patience, request } = begin();
     patience.look(999);
     expect(request.givenUp).toBe(0);
@@ -40,7 +40,7 @@ describe('how long amesh proxy waits for a server', () => {
     expect(request.givenUp).toBe(0);
   });
 
-  it('gives up a server that has all of the request, whatever it sends before the head of its answer', () => {
+  it('gives up a server that has the whole request, whatever it sends before the head of its response', () => {
     const { patience, request } = begin();
     request.sent.writableFinished = true;
     for (let nowMs = 500; nowMs <= 1500; nowMs += 100) {
@@ -50,7 +50,7 @@ describe('how long amesh proxy waits for a server', () => {
     expect(request.givenUp).toBe(1);
   });
 
-  it('waits 15 minutes for an answer that stands still, and for ever for one that moves', () => {
+  it('waits 15 minutes for a response that stands still, and for ever for one that moves', () => {
     const { patience, request } = begin();
     request.waiting.response = {};
     patience.look(1);
@@ -65,7 +65,7 @@ describe('how long amesh proxy waits for a server', () => {
     expect(request.givenUp).toBe(1);
   });
 
-  it('forgets a request that has ended, and no other one', () => {
+  it('forgets a request that has ended, and no other', () => {
     const patience = new Patience(1000);
     const requests = Array.from({ length: 5 }, () => new Request());
     for (const { asWaiting } of requests) patience.begin(asWaiting);

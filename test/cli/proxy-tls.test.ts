@@ -62,7 +62,7 @@ afterAll(async () => {
 });
 
 describe('amesh proxy --to https, with a private certificate authority', { timeout: 60_000 }, () => {
-  it('reaches amesh proxy --protect over TLS, and requires proven answers of it', async () => {
+  it('reaches amesh proxy --protect over TLS, and requires proven answers from it', async () => {
     const front = await to(origin, ['--answers', 'required'], ca);
     const body = JSON.stringify({ amount: 100 });
     const answer = await fetch(`${front.origin}/orders?b=2`, { method: 'POST', body });
@@ -87,7 +87,7 @@ describe('amesh proxy --to https, with a private certificate authority', { timeo
     expect(front.events('refused')).toMatchObject([{ code: 'answer_unproven' }]);
   });
 
-  it('takes an answer of any size over https unless it has to be proven', async () => {
+  it('accepts an answer of any size over https, unless it has to be proven', async () => {
     const front = await to(origin, [], ca);
     expect(await (await fetch(`${front.origin}/large`)).text()).toBe(LARGE);
     const answer = await fetch(`${front.origin}/orders`, { method: 'POST', body: '{}' });
@@ -106,7 +106,7 @@ describe('amesh proxy --to https, with a private certificate authority', { timeo
     expect(backend.seen).toHaveLength(before);
   });
 
-  it('reaches a server with the SDK in it', async () => {
+  it('reaches a server that uses the SDK', async () => {
     const verify = createAmesh({ dir: proxied.target.dir, env: {} }).verify();
     const server = createServer(certificate, (request, response) =>
       verify(request as never, response as never, () => response.end(`in ${request.url}`)),
@@ -123,7 +123,7 @@ describe('amesh proxy --to https, with a private certificate authority', { timeo
 });
 
 describe('a delegate', { timeout: 60_000 }, () => {
-  it('calls through both proxies, and the server behind knows its name', async () => {
+  it('calls through both proxies, and the server behind them knows its name', async () => {
     const env = { ...ca, AUTH_MESH_DIR: '', AMESH_DELEGATION: delegation };
     for (const answers of ['auto', 'required']) {
       const front = await to(origin, ['--answers', answers], env);
@@ -138,7 +138,7 @@ describe('a delegate', { timeout: 60_000 }, () => {
     }
   });
 
-  it('is refused by a proxy that requires no scope, or another one', async () => {
+  it('is refused by a proxy that requires no scope, or another scope', async () => {
     const amesh = createAmesh({ env: { AMESH_DELEGATION: delegation } });
     const open = await proxied.protect(backend.origin);
     const other = await proxied.protect(backend.origin, ['--require', 'orders:write']);

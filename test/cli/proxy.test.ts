@@ -68,7 +68,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all(endings.map((end) => end())));
 
 describe('a relay and a server that only a proxy reaches', () => {
-  it('the whole ceremony goes through it, and so does doctor', async () => {
+  it('the whole ceremony uses it, and so does doctor', async () => {
     const laptop = await createMachine('laptop');
     const target = new Command(prod, ['listen', '--host', API_HOST], { env });
     const code = await target.until(/^(\d{6})\b/);
@@ -101,7 +101,7 @@ describe('a relay and a server that only a proxy reaches', () => {
     expect(printed).not.toMatch(/h@rse|h%40rse|ann/);
   });
 
-  it('without it neither is reached', async () => {
+  it('without it, neither is reached', async () => {
     const { HTTPS_PROXY: _, ...without } = env;
     const ran = await prod.amesh(['listen', '--json'], { env: without });
     expect(ran.code).toBe(3);
@@ -132,12 +132,12 @@ function lastError(stdout: string): { code: string; message: string; hint: strin
   return JSON.parse(stdout.trim().split('\n').at(-1) as string).error;
 }
 
-describe.concurrent('a proxy that opens no way', () => {
+describe.concurrent('a proxy that opens no tunnel', () => {
   it.concurrent.each([
     [407, 'does not accept this user name and password (HTTP 407).'],
     [403, 'does not allow a connection to HOST:443 (HTTP 403).'],
     [502, 'does not reach HOST:443 (HTTP 502).'],
-  ])('%i is told by listen, invite and doctor', async (status, cause) => {
+  ])('%i is reported by listen, invite and doctor', async (status, cause) => {
     const refusing = await startProxy({ refuse: [status] });
     const { listening, inviting, found } = await failuresOf({
       HTTPS_PROXY: `http://${LOGIN}@127.0.0.1:${refusing.port}`,
@@ -161,7 +161,7 @@ describe.concurrent('a proxy that opens no way', () => {
     });
   });
 
-  it.concurrent('one that says nothing is told by doctor in its time', async () => {
+  it.concurrent('a silent proxy is reported by doctor within its time', async () => {
     const silent = createHttpServer();
     silent.on('connect', (_, socket) => {
       endings.push(() => socket.destroy());
@@ -185,7 +185,7 @@ describe.concurrent('a proxy that opens no way', () => {
     ['http://ann:h%40rse@proxy.corp:3128\r', 'ends with a carriage return'],
     ['  ', 'contains only spaces'],
     ['~/proxy', 'contains more than the host and port of a proxy.'],
-  ])('%j is none, and is told as a wrong variable', async (value, reason) => {
+  ])('%j is not a proxy, and is reported as a wrong variable', async (value, reason) => {
     const { listening, inviting, found } = await failuresOf({ HTTPS_PROXY: value });
     for (const error of [listening, inviting]) {
       expect(error).toMatchObject({
@@ -202,7 +202,7 @@ describe.concurrent('a proxy that opens no way', () => {
     expect(found.of.relay?.state).toBe('skipped');
   });
 
-  it.concurrent.each([999, 600])('behind which somebody answers HTTP %i: doctor goes on', async (status) => {
+  it.concurrent.each([999, 600])('with HTTP %i behind the proxy: doctor continues', async (status) => {
     const odd = createTcpServer((socket) => {
       socket.on('error', () => {});
       socket.once('data', () => socket.write(`HTTP/1.1 ${status} X\r\n\r\n`));
@@ -229,7 +229,7 @@ describe.concurrent('a proxy that opens no way', () => {
     });
   });
 
-  it.concurrent('an entry of NO_PROXY that no host can match is told by doctor', async () => {
+  it.concurrent('an entry of NO_PROXY that no host can match is reported by doctor', async () => {
     const found = await examineWith(await createMachine('a'), {
       ...envToProxy,
       no_proxy: 'https://relay.corp.example',
@@ -240,7 +240,7 @@ describe.concurrent('a proxy that opens no way', () => {
     });
   });
 
-  it.concurrent('what stays on this machine is not asked about', async () => {
+  it.concurrent('connections on this machine do not use it', async () => {
     const wrong = {
       ...envToProxy,
       HTTPS_PROXY: 'socks5://x',

@@ -6,7 +6,7 @@ import { objectOf, useMachines } from './amesh';
 const createMachine = useMachines();
 
 describe.concurrent('amesh relay', () => {
-  it.concurrent('serves in the foreground, needs no identity, and ends at Ctrl+C once sessions have', async ({
+  it.concurrent('runs in the foreground, needs no identity, and ends at Ctrl+C after its sessions', async ({
     expect,
   }) => {
     const command = new Command(await createMachine(), ['relay', '--port', '0', '--bind', '127.0.0.1']);
@@ -46,7 +46,7 @@ describe.concurrent('amesh relay', () => {
       { AMESH_TRUSTED_PROXIES: 'x' },
       'AMESH_TRUSTED_PROXIES: "x" is not a network such as 10.0.0.0/8 or fd00::/8.',
     ],
-  ])('takes a wrong variable for a wrong command line: %j', async (env, message) => {
+  ])('reports a wrong variable like a wrong command line: %j', async (env, message) => {
     const ran = await (await createMachine()).amesh(['relay', '--json'], { env });
     expect([ran.code, objectOf(ran).error]).toEqual([
       2,
@@ -56,7 +56,7 @@ describe.concurrent('amesh relay', () => {
 });
 
 describe.concurrent('amesh config relay', () => {
-  it.concurrent('is used where nothing else is said, and by every printed command', async () => {
+  it.concurrent('is used if no other relay is named, and by every printed command', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const saved = await machine.amesh(['config', 'relay', 'ws://127.0.0.1:1']);
@@ -83,7 +83,7 @@ describe.concurrent('amesh config relay', () => {
     });
   });
 
-  it.concurrent('saves nothing that is wrong, nor anything while something is', async () => {
+  it.concurrent('saves nothing wrong, and nothing while something else is wrong', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     for (const wrong of ['http://r.example', 'wss://u:p@r.example', 'wss://r.example/ws?x', 'r.example']) {

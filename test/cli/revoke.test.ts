@@ -28,7 +28,7 @@ const namesOf = async (machine: Machine) =>
   (await machine.allowList()).devices.map(({ friendlyName }) => friendlyName).toSorted();
 
 describe('amesh revoke', () => {
-  it('takes a device out by name, and says when that counts', async () => {
+  it('removes a device by name, and says when that takes effect', async () => {
     const { machine, ids } = await createPaired('alice', 'bob');
     const ran = await machine.amesh(['revoke', 'alice', '--yes']);
     expect(ran).toMatchObject({ code: 0, stdout: '' });
@@ -38,7 +38,7 @@ describe('amesh revoke', () => {
     expect(await namesOf(machine)).toEqual(['bob']);
   });
 
-  it('takes a device out by id, and in whatever case its name is typed', async () => {
+  it('removes a device by ID, or by its name in any case', async () => {
     const { machine, ids } = await createPaired('alice', 'Bob');
     const ran = await machine.amesh(['revoke', ids[0] as string, '--yes', '--json']);
     expect(objectOf(ran)).toMatchObject({ ok: true, revoked: [{ deviceId: ids[0], friendlyName: 'alice' }] });
@@ -46,14 +46,14 @@ describe('amesh revoke', () => {
     expect(await namesOf(machine)).toEqual([]);
   });
 
-  it('names the command for a target, which may trust this machine still', async () => {
+  it('names the command for a target, which may still trust this machine', async () => {
     const { machine, ownId } = await createPaired();
     const { publicKey } = await (await createMachine()).init('db');
     await machine.amesh(['trust', 'add', '--role', 'target', '--host', 'db', `amesh-p256 ${publicKey} db`]);
     expect((await machine.amesh(['revoke', 'db', '--yes'])).stderr).toContain(`amesh revoke ${ownId}`);
   });
 
-  it('says what a name is that is no device yet', async () => {
+  it('explains a name that is not a device yet', async () => {
     const { machine } = await createPaired();
     const { id } = objectOf(await machine.amesh(['provision', '--name', 'prod', '--json']));
     expect(await machine.amesh(['revoke', 'prod', '--yes'])).toEqual({
@@ -63,7 +63,7 @@ describe('amesh revoke', () => {
     });
   });
 
-  it('is honest where the device was not there', async () => {
+  it('says so if the device was not there', async () => {
     const { machine, ids } = await createPaired('alice');
     const unknown = await machine.amesh(['revoke', 'nobody', '--yes']);
     expect(unknown.code).toBe(1);
@@ -79,7 +79,7 @@ describe('amesh revoke', () => {
     expect(again.stderr).toContain('No changes were made.');
   });
 
-  it('asks first: off a terminal it wants --yes', async () => {
+  it('asks first, and needs --yes without a terminal', async () => {
     const { machine } = await createPaired('alice');
     for (const input of ['', 'y\n', 'yes\n']) {
       const ran = await machine.amesh(['revoke', 'alice'], { input });
@@ -93,14 +93,14 @@ describe('amesh revoke', () => {
     expect(await namesOf(machine)).toEqual(['alice']);
   });
 
-  it('tells two devices of the same name apart', async () => {
+  it('distinguishes two devices of the same name', async () => {
     const { machine, ids } = await createPaired('worker', 'Worker');
     expect(await namesOf(machine)).toEqual(['Worker', 'worker']);
     await machine.amesh(['revoke', 'worker', '--yes']);
     expect((await machine.allowList()).devices.map(({ deviceId }) => deviceId)).toEqual([ids[1]]);
   });
 
-  it('refuses a name that several devices bear', async () => {
+  it('refuses a name that several devices have', async () => {
     const { machine, ids } = await createPaired('worker', 'helper');
     const { trust } = await openDevice(machine.dir, {});
     await changeDevices(trust, (device) => ({ ...device, friendlyName: 'worker' }));
@@ -112,7 +112,7 @@ describe('amesh revoke', () => {
     expect(await namesOf(machine)).toHaveLength(2);
   });
 
-  it('removes devices that have not called for a time, and leaves targets unchanged', async () => {
+  it('removes devices that have not called for some time, and leaves targets unchanged', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const { trust } = await openDevice(machine.dir, {});
@@ -175,7 +175,7 @@ describe('amesh revoke', () => {
     expect(unknown).toMatchObject({ error: { code: 'allow_list_unavailable' } });
   });
 
-  it('finds a name however its accents are composed', async () => {
+  it('finds a name in whatever form its accents are typed', async () => {
     const { machine } = await createPaired('café');
     expect((await machine.amesh(['revoke', 'cafe\u0301', '--yes'])).code).toBe(0);
   });

@@ -160,7 +160,7 @@ describe('a next key that waits', () => {
     expect(doctor.stdout + doctor.stderr).toContain(`amesh rotate accept ${next.deviceId}`);
   });
 
-  it('may not call, and is no namesake of its device', async () => {
+  it('may not call, and does not count as a device with the same name', async () => {
     const { machine, next } = await createTarget();
     expect((await machine.amesh(['can', 'laptop', 'orders:read'])).code).toBe(0);
     const renamed = await machine.amesh(['rename', 'laptop', 'notebook']);
@@ -216,7 +216,7 @@ describe('a former key that still counts', () => {
 });
 
 describe('each command that takes a device', () => {
-  it('takes any ID that it has had', async () => {
+  it('accepts any ID that the device has had', async () => {
     const { machine, former, next, propose, trust } = await createTarget('auto');
     const last = await newKey();
     await propose(next, last);
@@ -243,7 +243,7 @@ describe('each command that takes a device', () => {
 });
 
 describe('a key that named two next keys', () => {
-  it('is told by list and status, with its name', async () => {
+  it('is shown by list and status, with its name', async () => {
     const { machine, former, next, propose } = await createTarget();
     await propose(former, await newKey());
     const list = await machine.amesh(['list']);

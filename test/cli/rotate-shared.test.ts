@@ -17,7 +17,7 @@ function variables({ code, stderr }: Ran): Record<string, string> {
 }
 
 describeWithRedis(
-  'amesh rotate, where Redis has the list and an instance reads it',
+  'amesh rotate, if Redis has the list and an instance reads it',
   { timeout: 300_000 },
   () => {
     let redis: RedisServer;

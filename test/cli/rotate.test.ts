@@ -12,7 +12,7 @@ import { objectOf, useMachines } from './amesh';
 const createMachine = useMachines();
 
 describe('amesh rotate', () => {
-  it('replaces the key, shows it, refuses to finish early, and is over with --force', async () => {
+  it('replaces the key, shows that, refuses to finish early, and ends with --force', async () => {
     const [machine, target] = [await createMachine('laptop'), await createMachine('orders')];
     const line = (await target.amesh(['trust', 'export'])).stdout.trim();
     await machine.amesh(['trust', 'add', '--role', 'target', '--host', 'orders:3000', line, '--yes']);

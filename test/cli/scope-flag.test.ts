@@ -31,7 +31,7 @@ describe('--scope', () => {
     expect((await machine.allowList()).devices[0]?.scopes).toEqual(['jobs', 'orders:read', 'reports:*']);
   });
 
-  it('of trust add is not for a target, and trust add begins trust anew that has ended', async () => {
+  it('of trust add is refused for a target, and trust add begins trust again that has ended', async () => {
     const { machine, line, add } = await createTarget();
     const asTarget = await machine.amesh(['trust', 'add', '--role', 'target', '--scope', 'a', line]);
     expect([asTarget.code, asTarget.stderr]).toEqual([

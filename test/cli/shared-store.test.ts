@@ -28,14 +28,14 @@ describeWithRedis('amesh on a store that instances share', () => {
     await redis?.stop();
   });
 
-  it('init puts the list there, and says what instances need', async () => {
+  it('init puts the list into the store, and says what instances need', async () => {
     const made = await (await machine()).amesh(['init', '--name', 'shared-api'], { env });
     expect(made).toMatchObject({ code: 0 });
     expect(made.stderr).toContain('✓ The allow list is in the store of AMESH_STORE_URL.');
     expect(made.stderr).toMatch(/Instances without the key: {2}AMESH_OWNER_KEY=[A-Za-z0-9_-]{44}\n/);
   });
 
-  it('init of a machine that is there says what stays, and that its folder is not enough any more', async () => {
+  it('init of an existing machine says what stays, and that its folder is no longer enough', async () => {
     const here = await machine();
     await here.amesh(['init', '--name', 'api', '--host', 'api.example.com']);
     const made = await here.amesh(['init', '--name', 'other', '--host', 'b.example'], { env });
@@ -51,7 +51,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(revoked.stderr).toContain('If the list is in a store, set AMESH_STORE_URL.');
   });
 
-  it('another administrator with the owner key adds, sees and revokes, and hears how many have confirmed', async () => {
+  it('another administrator with the owner key adds, sees and revokes, and sees how many have confirmed', async () => {
     const other = await machine();
     await cp(fleet.targetDir, other.dir, { recursive: true });
     const peer = await createIdentity((await machine()).dir, {}, { friendlyName: 'laptop' });
@@ -83,7 +83,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(none.stderr).toContain('✓ No device may call this machine. No changes were made.');
   });
 
-  it('trust reset --keep goes on from a list that a failover has set back', async () => {
+  it('trust reset --keep continues from a list that a failover has set back', async () => {
     const { trust, identity } = await fleet.open();
     const caller = {
       deviceId: fleet.callerId,
@@ -118,7 +118,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     ]);
   });
 
-  it('without ioredis: the line that installs it beside the command', async () => {
+  it('without ioredis: the line that installs it for the command', async () => {
     const hooks = `export async function resolve(name, context, next) {
       if (name !== 'ioredis') return next(name, context);
       throw Object.assign(new Error('not here'), { code: 'ERR_MODULE_NOT_FOUND' });
@@ -149,7 +149,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     });
   });
 
-  it('a store that is not there: whose fault it is, and that nothing was changed', async () => {
+  it('a store that is not reachable: the error names the cause, and says that nothing was changed', async () => {
     const ran = await new Machine(fleet.targetDir).amesh(['list'], {
       env: { AMESH_STORE_URL: 'redis://127.0.0.1:1' },
     });
@@ -191,7 +191,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     await own.stop();
   });
 
-  it('init --force for a store that is not there: the identity that is here stays', async () => {
+  it('init --force for a store that is not reachable: the existing identity stays', async () => {
     const here = await machine();
     const { deviceId } = await here.init('api');
     const before = await readdir(here.dir, { recursive: true });
@@ -205,7 +205,7 @@ describeWithRedis('amesh on a store that instances share', () => {
   });
 
   describe('revoke', () => {
-    it('counts no instance that is none: in the future, long ago, or rubbish', async () => {
+    it('counts no invalid instances: in the future, long ago, or garbage', async () => {
       const admin = new Redis(redis.url);
       const key = await recordKey();
       await vi.waitFor(async () => expect(await admin.hlen(key)).toBe(2), 15_000);
@@ -217,7 +217,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       admin.disconnect();
     });
 
-    it('says that it does not know, where the record of instances is nothing that can be read', async () => {
+    it('says that it does not know the number if the record of instances cannot be read', async () => {
       const admin = new Redis(redis.url);
       await admin.set(await recordKey(), 'no record');
       const [ran, peer] = await revokeOne();

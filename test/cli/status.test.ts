@@ -41,7 +41,7 @@ describe('amesh status', () => {
 });
 
 describe('amesh rename', () => {
-  it('gives a device of the list another name, and this machine too', async () => {
+  it('gives a device in the list, or this machine itself, another name', async () => {
     const machine = await createMachine();
     const { deviceId } = await machine.init('orders-api');
     const laptop = await (await createMachine()).init('laptop');

@@ -60,7 +60,7 @@ describeWithRedis('a list in Redis that moves to its next owner', () => {
     expect(unasked.stderr).toContain('Use --yes.');
   });
 
-  it('costs no request, from the first redeployment to the last', async () => {
+  it('causes no refused request, from the first redeployment to the last', async () => {
     const provisioned = await move.former.amesh(['provision', '--name', 'robot'], { env: both() });
     expect(provisioned.code, provisioned.stderr).toBe(0);
     const redisClient = new Redis(redis.url);
@@ -109,7 +109,7 @@ describeWithRedis('a list in Redis that moves to its next owner', () => {
     expect(wrong.stdout).toContain('cancelled');
   });
 
-  it('the former owner hears why nothing of it counts any more', async () => {
+  it('the former owner learns why its changes no longer count', async () => {
     for (const command of [
       ['revoke', move.fleet.callerId, '--yes'],
       ['config', 'hosts', '--add', 'c.example', '--yes'],
@@ -150,18 +150,18 @@ describeWithRedis('a list in Redis that moves to its next owner', () => {
       expect(witness.stderr()).toContain('The allow list is an older copy');
     });
 
-    it('is refused by one that starts with the new key alone and no memory', async () => {
+    it('is refused by an instance that starts with only the new key and no memory', async () => {
       expect(await answerOf('fresh', alone(), BROKEN)).toBe(BROKEN);
     });
 
-    it('is refused by one that starts with both keys, or with the former one, where the new owner was seen', async () => {
+    it('is refused by an instance that starts with both keys, or with the former one, if it has seen the new owner', async () => {
       expect(await answerOf('witness', both(), BROKEN)).toBe(BROKEN);
       const swapped = { ...store, AMESH_OWNER_KEY: `${move.next},${move.owner}`, AMESH_DEVICE_ID: move.list };
       expect(await answerOf('witness', swapped, BROKEN)).toBe(BROKEN);
       expect(await answerOf('witness', { ...store, AMESH_OWNER_KEY: move.owner }, BROKEN)).toBe(BROKEN);
     });
 
-    it('is accepted with both keys and no memory, which AMESH_MIN_REVISION ends', async () => {
+    it('is accepted with both keys and no memory, unless AMESH_MIN_REVISION is set', async () => {
       expect(await answerOf('fresh2', both(), PASSED)).toBe(PASSED);
       const { revision } = JSON.parse(`{${/"revision":\d+/.exec(before.toString('latin1'))?.[0]}}`);
       const min = { ...both(), AMESH_MIN_REVISION: String(revision + 1) };
@@ -191,7 +191,7 @@ describe('a list in a folder whose owner lost its key', () => {
     await move?.fleet.stop();
   });
 
-  it('is sealed by the next one in the same folder, and no request is refused', async () => {
+  it('is sealed by the next owner in the same folder, and no request is refused', async () => {
     // The next identity takes the place of the lost one.
     for (const name of ['identity.json', 'keys', '.passphrase'])
       await cp(join(move.admin.dir, name), join(dir(), name), { recursive: true, force: true });

@@ -75,7 +75,7 @@ describe.skipIf(!hasScript)('on a terminal', () => {
     expect(await countOf(machine)).toBe(1);
   });
 
-  it('asks for the line that trust add was not given', async () => {
+  it('asks for the line if trust add has none', async () => {
     const { machine, line } = await createPaired();
     const other = await createMachine();
     await other.init('db');
@@ -100,7 +100,7 @@ describe.skipIf(!hasScript)('on a terminal', () => {
     expect([ran.code, await countOf(machine)]).toEqual([code, count]);
   });
 
-  it('decorates with colour, unless told not to', async () => {
+  it('uses colour, unless told not to', async () => {
     const { machine } = await createPaired();
     const run = async (args: string[], env = {}) =>
       (await onTerminal(machine, ['revoke', 'nobody', ...args], '', env)).screen;

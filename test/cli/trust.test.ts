@@ -74,7 +74,7 @@ describe('amesh trust add', () => {
     expect(again.stderr).not.toContain('There is already a device');
   });
 
-  it('pairs two machines, each step naming the next one', async () => {
+  it('pairs two machines, and each step names the next one', async () => {
     const { alice, prod, aliceId, prodId, aliceLine, prodLine } = await createPair();
     await prod.amesh(['config', 'hosts', 'api.example.com']);
     const there = await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
@@ -122,7 +122,7 @@ describe('amesh trust add', () => {
     });
   });
 
-  it('says when a device is trusted already', async () => {
+  it('says if a device is already trusted', async () => {
     const { prod, aliceLine } = await createPair();
     const args = ['trust', 'add', '--role', 'controller', aliceLine];
     await prod.amesh(args);
@@ -144,7 +144,7 @@ describe('amesh trust add', () => {
     ]);
   });
 
-  it('says what --host is for, and which the other role is, where a target has no host', async () => {
+  it('says what --host is for, and names the other role, if a target has no host', async () => {
     const { alice, prodLine } = await createPair();
     const ran = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(ran.code).toBe(0);
@@ -164,7 +164,7 @@ describe('amesh trust add', () => {
     expect(again.stderr).not.toContain('the other role');
   });
 
-  it('says that a loopback name without a port means two ports only', async () => {
+  it('says that a loopback name without a port means only two ports', async () => {
     const { alice, prodLine } = await createPair();
     const ran = await alice.amesh(['trust', 'add', '--role', 'target', '--host', 'localhost', prodLine]);
     expect(ran.stderr).toContain(
@@ -207,13 +207,13 @@ describe('amesh trust add', () => {
 
   it.each([
     ['a word', 'hello'],
-    ['a key that is no point', `amesh-p256 A${'_'.repeat(43)} x`],
+    ['a key that is not a point', `amesh-p256 A${'_'.repeat(43)} x`],
     ['a key cut short', 'amesh-p256 A0RaTZ2GhJkBol x'],
     ['two lines', `amesh-p256 A${'A'.repeat(43)} x\namesh-p256 A${'A'.repeat(43)} y`],
     ['an SSH key', 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB x'],
     ['10 kB', `amesh-p256 A${'A'.repeat(10_000)}`],
     ['bytes', '\u0000\ufffd\u001b[2J'],
-  ])('refuses what is no line: %s', async (_, input) => {
+  ])('refuses a text that is not a line: %s', async (_, input) => {
     const { prod } = await createPair();
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller'], { input });
     expect(ran.code).toBe(2);
@@ -233,7 +233,7 @@ describe('amesh trust add', () => {
     expect(endless.stderr).toContain('stdin contains more than one line.');
   });
 
-  it('says that the quotes are missing', async () => {
+  it('says that the quotation marks are missing', async () => {
     const { prod, aliceLine } = await createPair();
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller', ...aliceLine.split(' ')]);
     expect(ran.code).toBe(2);
@@ -249,7 +249,7 @@ describe('amesh trust reset', () => {
     return text;
   }
 
-  it('moves a broken list aside, starts an empty one and says that all must be paired again', async () => {
+  it('moves a broken list aside, starts an empty one, and says that all machines must be paired again', async () => {
     const { prod, aliceLine } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     await breakList(prod);
@@ -269,14 +269,14 @@ describe('amesh trust reset', () => {
     expect((await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine])).code).toBe(0);
   });
 
-  it('prints the hosts that were there', async () => {
+  it('prints the hosts of the old list', async () => {
     const { prod } = await createPair();
     await prod.amesh(['config', 'hosts', 'a.example,b.example:8080']);
     const ran = await prod.amesh(['trust', 'reset', '--yes']);
     expect(ran.stderr).toContain(`${prod.here('amesh config hosts a.example,b.example:8080')}\n`);
   });
 
-  it('does nothing off a terminal without --yes', async () => {
+  it('does nothing without a terminal and --yes', async () => {
     const { prod, aliceLine } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const ran = await prod.amesh(['trust', 'reset'], { input: 'y\n' });
@@ -296,7 +296,7 @@ describe('amesh trust reset', () => {
     return { prod, path };
   }
 
-  it('--keep goes on from a list that is only too old, with all that it holds', async () => {
+  it('--keep continues from a list that is only too old, with all its content', async () => {
     const { prod } = await putOlderBack();
     const broken = await prod.amesh(['list']);
     expect(broken.code).toBe(1);
@@ -313,7 +313,7 @@ describe('amesh trust reset', () => {
     expect((await prod.amesh(['config', 'hosts', '--json'])).stdout).toContain('"hosts":[]');
   });
 
-  it('--keep does nothing off a terminal without --yes, nor where the list is in order', async () => {
+  it('--keep does nothing without a terminal and --yes, nor if the list is in order', async () => {
     const { prod, path } = await putOlderBack();
     const before = await readFile(path);
     const asked = await prod.amesh(['trust', 'reset', '--keep'], { input: 'y\n' });
@@ -340,7 +340,7 @@ describe('amesh trust reset', () => {
     expect(await readFile(join(prod.dir, 'allow_list.json'))).toEqual(before);
   });
 
-  it('starts a list where there is none, and where seen.json is damaged', async () => {
+  it('starts a list if there is none, and if seen.json is damaged', async () => {
     const { prod } = await createPair();
     await writeFile(join(prod.dir, 'seen.json'), 'x');
     const ran = await prod.amesh(['trust', 'reset', '--yes', '--json']);
@@ -352,7 +352,7 @@ describe('amesh trust reset', () => {
 });
 
 describe('amesh trust add with a wrong AMESH_HOSTS', () => {
-  it('does not call a change that was made none', async () => {
+  it('does not say that a change was not made', async () => {
     const [machine, peer] = [await createMachine(), await createMachine()];
     await machine.init('prod-api');
     const line = toTrustLine(await peer.init('laptop'));

@@ -31,7 +31,7 @@ async function createPaired(): Promise<Machine> {
 
 const countOf = async (machine: Machine) => (await machine.allowList()).devices.length;
 
-describe.skipIf(!hasTerminal)('what is typed ahead on a terminal', () => {
+describe.skipIf(!hasTerminal)('text that is typed ahead on a terminal', () => {
   it('does not say yes to VERIFIED, which nobody has seen yet', async () => {
     const [laptop, prod] = [await createMachine('laptop'), await createMachine('prod-api')];
     const listen = ['listen', '--serve', '--port', '0', '--host', 'a.example'];
@@ -77,7 +77,7 @@ describe.skipIf(!hasTerminal)('what is typed ahead on a terminal', () => {
     expect((await machine.allowList()).hosts).toEqual([]);
   });
 
-  it('is no line for trust add, and no host for listen', async () => {
+  it('is not a line for trust add, and not a host for listen', async () => {
     const machine = await createMachine('prod-api');
     const { publicKey } = await (await createMachine()).init('mallory');
     const adding = typedAhead(

@@ -6,7 +6,7 @@ import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
-describe('a variable that no shell has looked at', () => {
+describe('a variable that no shell has interpreted', () => {
   it.each([
     ['AUTH_MESH_DIR', '~/x', 'Write the whole path.'],
     ['AUTH_MESH_DIR', '"/tmp/amesh-quoted"', 'Leave them out.'],
@@ -22,7 +22,7 @@ describe('a variable that no shell has looked at', () => {
     ['AMESH_OWNER_KEY', ' ', 'Set it, or unset it.'],
     ['AMESH_MIN_REVISION', '7\r', 'Save its file with LF line ends.'],
     ['AMESH_FOLDER_OWNERS', '1000\r', 'Save its file with LF line ends.'],
-  ])('%s=%j: nothing is made', async (name, value, hint) => {
+  ])('%s=%j: nothing is created', async (name, value, hint) => {
     const machine = await createMachine();
     const cwd = dirname(machine.dir);
     const ran = await machine.amesh(['init', '--name', 'a', '--json'], { env: { [name]: value }, cwd });
@@ -36,7 +36,7 @@ describe('a variable that no shell has looked at', () => {
     expect(existsSync(value.trim())).toBe(false);
   });
 
-  it('is told by doctor beside the rest, which it looks at', async () => {
+  it('is reported by doctor next to the rest, which it checks', async () => {
     const machine = await createMachine('a');
     const env = {
       AMESH_STORE_URL: '',
@@ -66,7 +66,7 @@ describe('a variable that no shell has looked at', () => {
     syncBuiltinESMExports();`.replace(/\s+/g, '%20');
 
   it.each([['init', '--name', 'a'], ['list'], ['doctor']])(
-    'is missing where there is no home folder either: amesh %s',
+    'is missing if there is no home folder either: amesh %s',
     async (...args) => {
       const machine = await createMachine();
       const env = { AUTH_MESH_DIR: '', NODE_OPTIONS: `--import=${HOMELESS}` };
@@ -82,7 +82,7 @@ describe('a variable that no shell has looked at', () => {
     },
   );
 
-  it('does not keep help from being printed', async () => {
+  it('does not prevent the help', async () => {
     const machine = await createMachine();
     expect((await machine.amesh(['init', '--help'], { env: { AUTH_MESH_DIR: '~/x' } })).code).toBe(0);
   });

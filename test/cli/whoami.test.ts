@@ -46,7 +46,7 @@ describe('amesh whoami', () => {
     ['trust reset --yes'],
     ['revoke somebody --yes'],
     ['trust add --role controller line'],
-  ])('exits with 10 where there is no identity: amesh %s', async (line) => {
+  ])('exits with 10 if there is no identity: amesh %s', async (line) => {
     const machine = await createMachine();
     const ran = await machine.amesh(line.split(' '));
     expect(ran.code).toBe(10);
@@ -56,7 +56,7 @@ describe('amesh whoami', () => {
     );
   });
 
-  it('prints nothing that a terminal obeys, even from an identity.json that was written by hand', async () => {
+  it('prints no control characters, even from an identity.json that was written by hand', async () => {
     const machine = await createMachine();
     const identity = await machine.init('a');
     const forged = { version: 1, ...identity, friendlyName: 'a\u001b[2J\n\u202eb' };

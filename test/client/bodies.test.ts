@@ -122,7 +122,7 @@ it('a content-type given by the caller stands', async () => {
   await expectAllAccepted();
 });
 
-it('a Content-Digest given by the caller is replaced, or dropped where there is no byte', async () => {
+it('a Content-Digest given by the caller is replaced, or dropped if there is no byte', async () => {
   const headers = { 'Content-Digest': 'sha-256=:AAAA:' };
   await client.fetch(recorder.origin, { method: 'POST', body: 'text', headers });
   await client.fetch(recorder.origin, { method: 'POST', body: '', headers });
@@ -150,7 +150,7 @@ describe('a stream beyond maxBufferedBytes', () => {
     expect(recorder.requests).toEqual([]);
   });
 
-  it('is told to stop', async () => {
+  it('is cancelled', async () => {
     let reason: unknown = 'nothing';
     let pulls = 0;
     const body = new ReadableStream({
@@ -173,7 +173,7 @@ describe('a stream beyond maxBufferedBytes', () => {
     await expectAllAccepted();
   });
 
-  it('is 10 MiB where nothing is said', async () => {
+  it('is 10 MiB by default', async () => {
     const mebibytes = (count: number) => stream(...Array<string>(count).fill('x'.repeat(1_048_576)));
     await client.fetch(recorder.origin, { method: 'POST', body: mebibytes(10) });
     expect(recorder.requests[0]?.body.length).toBe(10_485_760);
@@ -182,13 +182,13 @@ describe('a stream beyond maxBufferedBytes', () => {
     );
   });
 
-  it('bodies that are in memory already have no limit', async () => {
+  it('bodies that are already in memory have no limit', async () => {
     await small.fetch(recorder.origin, { method: 'POST', body: 'more than five' });
     expect(recorder.requests[0]?.body.toString()).toBe('more than five');
   });
 });
 
-describe('a body that is none', () => {
+describe('a body that is not a body', () => {
   it.each([
     ['a stream of text', () => new ReadableStream({ start: (controller) => controller.enqueue('text') })],
     ['a stream that was read', () => read(stream('x'))],
@@ -210,7 +210,7 @@ describe('a body that is none', () => {
     expect(recorder.requests).toEqual([]);
   });
 
-  it('a Request that was read is a TypeError and no empty body', async () => {
+  it('a Request that was already read is a TypeError, not an empty body', async () => {
     const request = new Request(recorder.origin, { method: 'POST', body: 'x' });
     await request.text();
     await expect(fetch(request)).rejects.toThrow(TypeError);
@@ -290,7 +290,7 @@ async function read(body: ReadableStream<Uint8Array<ArrayBuffer>>) {
   return body;
 }
 
-describe('a body that was read before is a TypeError, and nothing is sent', () => {
+describe('a body that was already read is a TypeError, and nothing is sent', () => {
   const generator = async function* () {
     yield Buffer.from('once');
   };
@@ -361,7 +361,7 @@ describe('a body that was read before is a TypeError, and nothing is sent', () =
     expect(recorder.requests).toEqual([]);
   });
 
-  it('a branch of one that was teed, and an object with an iterator for each, are sent', async () => {
+  it('one branch of a teed stream, and an object with an iterator for each call, are sent', async () => {
     const [body] = new Blob(['branch']).stream().tee();
     await client.fetch(recorder.origin, { method: 'POST', body });
     const again = { [Symbol.asyncIterator]: generator } as unknown as BodyInit;

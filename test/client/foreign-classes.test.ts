@@ -93,7 +93,7 @@ describe.each(Object.entries(fetches))('%s', (_, fetch) => {
     ]);
   });
 
-  it.each(Object.entries(makers))('signs %s anew for a redirect', async (_, Made) => {
+  it.each(Object.entries(makers))('signs %s again for a redirect', async (_, Made) => {
     const request = new Made(`${server.origin}/redirect?/to`, { headers: { 'x-tag': '4' } });
     const response = await call(request);
     expect([response.status, await response.text(), response.redirected]).toEqual([200, 'ok', true]);
@@ -103,7 +103,7 @@ describe.each(Object.entries(fetches))('%s', (_, fetch) => {
     ]);
   });
 
-  it('is explained where the server refuses', async () => {
+  it('gets an explanation if the server refuses', async () => {
     const told: string[] = [];
     const amesh = machines.controllerWith({
       ...(fetch ? { fetch } : {}),
@@ -241,7 +241,7 @@ describe('a signal of another class', () => {
   }
   const amesh = () => machines.controllerWith({ fetch: nodeFetch as unknown as Fetch });
 
-  it('is no hindrance', async () => {
+  it('does not disturb the call', async () => {
     const signal = new OtherSignal() as unknown as AbortSignal;
     const body = Readable.from([Buffer.from('hi')]) as unknown as BodyInit;
     const response = await amesh().fetch(server.origin, { method: 'POST', body, signal });
@@ -249,7 +249,7 @@ describe('a signal of another class', () => {
     expect(arrived[0]?.body).toBe('hi');
   });
 
-  it('has no listener of ours once a call is over, whatever became of its body', async () => {
+  it('has no listener of ours once a call is over, whatever happened to its body', async () => {
     let listeners = 0;
     class Counted extends OtherSignal {
       override addEventListener(...args: Parameters<EventTarget['addEventListener']>) {
@@ -270,7 +270,7 @@ describe('a signal of another class', () => {
     expect(listeners).toBe(0);
   });
 
-  it('ends a call before it, and while a body is read', async () => {
+  it('ends a call before it starts, and while a body is read', async () => {
     const before = new OtherSignal();
     before.abort();
     const early = amesh().fetch(server.origin, { signal: before as unknown as AbortSignal });

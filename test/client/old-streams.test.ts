@@ -39,8 +39,8 @@ class OldStream extends EventEmitter {
 
 const toStream = (stream: OldStream) => toBodyStream(stream as never) as ReadableStream<Uint8Array>;
 
-describe('a Node stream of the old kind', () => {
-  it('comes whole, and no faster than it is read', async () => {
+describe('an old-style Node stream', () => {
+  it('arrives whole, and no faster than it is read', async () => {
     const old = new OldStream();
     const reader = toStream(old).getReader();
     let size = 0;
@@ -57,7 +57,7 @@ describe('a Node stream of the old kind', () => {
     ['gives out a chunk', (old) => old.emit('data', Buffer.alloc(1))],
     ['ends', (old) => old.emit('end')],
     ['fails', (old) => old.emit('error', new Error('It broke.'))],
-  ])('may do what it wants once nobody reads it any more: %s', async (_what, then) => {
+  ])('may do anything once nobody reads it any more: %s', async (_what, then) => {
     const old = new OldStream();
     await toStream(old).cancel();
     expect(old.isDestroyed).toBe(true);

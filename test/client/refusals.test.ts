@@ -45,7 +45,7 @@ const SECRETS = { Cookie: 'secret-cookie', 'X-Key': 'secret-key' };
 const stranger = createClient({ signer: () => signerOf('stranger'), onRefusal });
 
 describe('a refusal by an amesh server', () => {
-  it('is returned like any response, and explained without what may be secret', async () => {
+  it('is returned like any response, and explained without secrets', async () => {
     const init = { method: 'POST', body: 'secret-body', headers: SECRETS };
     const response = await stranger.fetch(`${server.origin}/path?token=secret-query`, init);
     expect(response.status).toBe(401);
@@ -62,7 +62,7 @@ describe('a refusal by an amesh server', () => {
     expect(JSON.stringify(told)).not.toContain('secret');
   });
 
-  it('says for whom the request was signed, where it named a target, and the server tells nobody who it is', async () => {
+  it('says for whom the request was signed if it named a target and the server tells nobody who it is', async () => {
     const { deviceId } = await machines.target.identity();
     const other = 'am_AAAAAAAAAAAAAAAA';
     const naming = createClient({ signer: machines.signer, targetOf: () => other, onRefusal });
@@ -93,7 +93,7 @@ describe('a refusal by an amesh server', () => {
     ]);
   });
 
-  it('for the time, over a channel that is not believed', async () => {
+  it('for the time, over a channel that is not trusted', async () => {
     other.answer = (_request, response) => {
       response.setHeader('age', '1');
       response.writeHead(401, { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' }).end();
@@ -166,7 +166,7 @@ describe('a refusal by an amesh server', () => {
     expect(calls).toBe(1);
   });
 
-  it('names a global dispatcher that may repeat requests, and none that does not', async () => {
+  it('names a global dispatcher that may repeat requests, but not one that does not', async () => {
     const before = getGlobalDispatcher();
     onTestFinished(() => setGlobalDispatcher(before));
     for (const [dispatcher, says] of [
@@ -187,7 +187,7 @@ describe('a refusal by an amesh server', () => {
     [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the body.'],
     [503, 'allow_list_unavailable', 'The allow list cannot be read.'],
     [503, 'nonce_store_unavailable', 'The nonce store did not respond, or is full.'],
-  ])('%d %s is explained, and its body stays to be read', async (status, code, cause) => {
+  ])('%d %s is explained, and its body is left to be read', async (status, code, cause) => {
     const body = JSON.stringify({ error: code });
     other.answer = (_request, response) => {
       response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length });
@@ -216,7 +216,7 @@ describe('a refusal by an amesh server', () => {
     ['no JSON', 503, 'Service Unavailable'],
     ['more than ours', 503, `{"error":"allow_list_unavailable"}${' '.repeat(100)}`],
     ['a body without a length', 503, '{"error":"allow_list_unavailable"}', true],
-  ])('is not seen in a fault of somebody else: %s', async (_, status, body, isChunked = false) => {
+  ])('is not seen in an error of another program: %s', async (_, status, body, isChunked = false) => {
     other.answer = (_request, response) => {
       response.writeHead(status, isChunked ? {} : { 'content-length': body.length }).end(body);
     };
@@ -226,7 +226,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toEqual([]);
   });
 
-  it('with a body that never comes keeps nobody waiting', async () => {
+  it('with a body that never comes makes nobody wait', async () => {
     other.answer = (_request, response) => void response.writeHead(503, { 'content-length': 34 }).write('{');
     const response = await stranger.fetch(other.origin);
     expect(response.status).toBe(503);
@@ -300,18 +300,18 @@ describe('a refusal by an amesh server', () => {
       ['with other spaces', '{"error": "scope_missing","scope":"orders:read"}'],
       ['with the members the other way round', '{"scope":"orders:read","error":"scope_missing"}'],
       ['with a line feed at the end', `${OURS}\n`],
-      ['of no JSON', 'no access'],
+      ['without JSON', 'no access'],
       ['without a body', ''],
       ['as text', OURS, { 'content-type': 'text/plain' }],
       ['as JSON in a character set', OURS, { 'content-type': 'application/json; charset=utf-8' }],
-    ])('is not seen in a 403 of somebody else: %s', async (_, body, headers = JSON_TYPE) => {
+    ])('is not seen in a 403 of another program: %s', async (_, body, headers = JSON_TYPE) => {
       answerWith(body, headers);
       const response = await stranger.fetch(other.origin);
       expect([response.status, await response.text()]).toEqual([403, body]);
       expect(told).toEqual([]);
     });
 
-    it('is not seen behind a redirect out of the origin, where nothing was signed', async () => {
+    it('is not seen after a redirect out of the origin, where nothing was signed', async () => {
       answerWith(OURS, JSON_TYPE);
       const away = await startRecorder();
       away.answer = (_request, response) => void response.writeHead(302, { location: other.origin }).end();
@@ -320,7 +320,7 @@ describe('a refusal by an amesh server', () => {
       await away.close();
     });
 
-    it('waits a second at most for a body that never comes', async () => {
+    it('waits at most a second for a body that never comes', async () => {
       other.answer = (_request, response) =>
         void response.writeHead(403, { ...JSON_TYPE, 'content-length': OURS.length }).write('{');
       const response = await stranger.fetch(other.origin);
@@ -330,7 +330,7 @@ describe('a refusal by an amesh server', () => {
     });
   });
 
-  it('is known beside the challenge of a proxy', async () => {
+  it('is seen next to the challenge of a proxy', async () => {
     other.answer = (_request, response) => {
       const challenges = ['Basic realm="x"', 'AuthMesh error="unauthorized"'];
       response.writeHead(401, { 'www-authenticate': challenges }).end();
@@ -339,7 +339,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([{ code: 'unauthorized' }]);
   });
 
-  it('behind a redirect out of the origin says that it was not signed', async () => {
+  it('after a redirect out of the origin says that it was not signed', async () => {
     other.answer = (_request, response) => void response.writeHead(302, { location: server.origin }).end();
     const response = await machines.controllerWith({ onRefusal }).fetch(`${other.origin}/?q`);
     expect(response.status).toBe(401);
@@ -350,8 +350,8 @@ describe('a refusal by an amesh server', () => {
   });
 
   it.each([
-    ['a 401 of somebody else', 401, 'Basic realm="x"'],
-    ['a 401 with a code of no version that we know', 401, 'AuthMesh error="constructor"'],
+    ['a 401 of another program', 401, 'Basic realm="x"'],
+    ['a 401 with a code of an unknown version', 401, 'AuthMesh error="constructor"'],
     ['a 403', 403, 'AuthMesh error="unauthorized"'],
     ['a 200', 200, 'AuthMesh error="unauthorized"'],
   ])('is not seen in %s', async (_name, status, challenge) => {
@@ -361,7 +361,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toEqual([]);
   });
 
-  it('is returned even where onRefusal throws, which is printed', async () => {
+  it('is returned even if onRefusal throws, which is printed', async () => {
     const printed = captureConsole('error');
     const failing = createClient({
       signer: () => signerOf('stranger'),
@@ -376,7 +376,7 @@ describe('a refusal by an amesh server', () => {
 });
 
 describe('DEBUG=amesh', () => {
-  it('prints cause and fix on one line, without what may be secret', async () => {
+  it('prints cause and fix on one line, without secrets', async () => {
     const printed = captureConsole('warn');
     const client = machines.controllerWith({ env: { DEBUG: 'amesh' } });
     await client.fetch(`${strict.origin}/path?token=secret-query`, { headers: SECRETS });
@@ -389,7 +389,7 @@ describe('DEBUG=amesh', () => {
     expect(printed()).not.toContain('secret');
   });
 
-  it('prints why a server is at fault', async () => {
+  it('prints the reason if the server is at fault', async () => {
     const printed = captureConsole('warn');
     const verify = createAmesh({ dir: '/nonexistent/amesh', env: {} }).verify();
     const broken = await listen((request, response) => verify(request, response, () => response.end('in')));
@@ -423,7 +423,7 @@ describe('the key', () => {
     expect(opened).toBe(1);
   });
 
-  it('that could not be opened is asked for again by the next request', async () => {
+  it('is asked for again by the next request if it could not be opened', async () => {
     let tries = 0;
     const client = createClient({
       signer() {
@@ -438,7 +438,7 @@ describe('the key', () => {
     expect(tries).toBe(2);
   });
 
-  it('takes its time without making the signature old', async () => {
+  it('may take its time without making the signature old', async () => {
     let nowMs = 1_764_000_000_000;
     const client = createClient({
       async signer() {
@@ -451,7 +451,7 @@ describe('the key', () => {
     expect(other.requests.at(-1)?.header('authorization')).toContain('ts="1764000060"');
   });
 
-  it('that is not there is an error that says what to run, and nothing is sent', async () => {
+  it('gives an error that says what to run if it is not there, and nothing is sent', async () => {
     const { length } = other.requests;
     const none = createAmesh({ dir: '/nonexistent/amesh', env: {} });
     const error = await none.fetch(other.origin).catch((thrown) => thrown);
@@ -463,12 +463,12 @@ describe('the key', () => {
   });
 });
 
-it('amesh.fetch needs no instance before its dot', () => {
+it('amesh.fetch needs no `this`', () => {
   const { fetch } = amesh;
   return expect(fetch('/relative')).rejects.toThrow(TypeError);
 });
 
-it('a wrong option of createAmesh for fetch is a TypeError there', () => {
+it('createAmesh throws a TypeError for a wrong option of fetch', () => {
   expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow(
     'maxBufferedBytes must be a whole number of bytes.',
   );

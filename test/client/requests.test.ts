@@ -142,7 +142,7 @@ describe('the method', () => {
     expect(await verdictOn(signed)).toBe('accepted');
   });
 
-  it('patch stays in lower case, as the Fetch standard has it, and is signed so', async () => {
+  it('patch stays in lower case, as in the Fetch standard, and is signed that way', async () => {
     let sent: Parameters<typeof fetch> = [''];
     const there = createClient({
       signer: () => signerOf('controller'),
@@ -209,7 +209,7 @@ describe('headers', () => {
     expect(await verdictOn(signed)).toBe('accepted');
   });
 
-  it('a bearer token of the caller stays, is signed, and the signature travels beside it', async () => {
+  it('a bearer token of the caller stays and is signed, and the signature travels next to it', async () => {
     await client.fetch(recorder.origin, { headers: { Authorization: 'Bearer abc' } });
     expect(last().header('authorization')).toBe('Bearer abc');
     expect(last().header('signature-input')).toMatch(/^amesh=\(.*"authorization"\);created=/);
@@ -218,7 +218,7 @@ describe('headers', () => {
     expect(await verdictOn(stolen)).toBe('invalid_signature');
   });
 
-  it('format rfc9421 says so without a token too', async () => {
+  it('format rfc9421 does the same without a token', async () => {
     const other = createClient({ signer: () => signerOf('controller'), format: 'rfc9421' });
     await other.fetch(recorder.origin, { method: 'POST', body: 'x' });
     expect(last().header('authorization')).toBeUndefined();
@@ -226,7 +226,7 @@ describe('headers', () => {
     expect(await verdictOn(last())).toBe('accepted');
   });
 
-  it('a signature of somebody else stays beside ours', async () => {
+  it('a signature of another program stays next to ours', async () => {
     await client.fetch(recorder.origin, {
       headers: { Authorization: 'Bearer abc', 'Signature-Input': 'b=("@method")', Signature: 'b=:AAAA:' },
     });
@@ -246,7 +246,7 @@ describe('headers', () => {
     expect(last().header('authmesh-target')).toBeUndefined();
   });
 
-  it('one that no signature can cover is a TypeError, and nothing is sent', async () => {
+  it('a header that no signature can cover is a TypeError, and nothing is sent', async () => {
     const call = client.fetch(recorder.origin, {
       method: 'POST',
       body: 'x',
@@ -322,7 +322,7 @@ describe('what the caller gave', () => {
     await expect(fetch(request)).rejects.toThrow(TypeError);
   });
 
-  it('can be a Request in the place of init, as with fetch', async () => {
+  it('can be a Request in place of init, as with fetch', async () => {
     const make = () =>
       new Request('http://other.example/', { method: 'PUT', body: 'x', headers: { 'x-a': '1' } });
     await fetch(recorder.origin, make());
@@ -341,7 +341,7 @@ describe('what the caller gave', () => {
 });
 
 describe('signRequest', () => {
-  it('signs a Request without changing it, and one that was read not at all', async () => {
+  it('signs a Request without changing it, and does not sign one that was already read', async () => {
     const signer = await signerOf('controller');
     const request = new Request(`${recorder.origin}/a?b`, { method: 'POST', body: 'x' });
     const signed = await signRequest(request, signer);
@@ -396,7 +396,7 @@ describe('the signal', () => {
     expect([opened, recorder.requests.length]).toEqual([0, 0]);
   });
 
-  it('aborted while a stream is read: the stream is told', async () => {
+  it('aborted while a stream is read: the stream is cancelled', async () => {
     const controller = new AbortController();
     let told: unknown;
     const body = new ReadableStream({
@@ -439,7 +439,7 @@ describe('the signal', () => {
     expect(signed).toBe(1);
   });
 
-  it('aborted while the answer is awaited, or its body read', async () => {
+  it('aborted while the response is awaited, or its body read', async () => {
     const controller = new AbortController();
     recorder.answer = () => controller.abort(reason);
     await expect(client.fetch(recorder.origin, { signal: controller.signal })).rejects.toBe(reason);
@@ -450,7 +450,7 @@ describe('the signal', () => {
     await expect(response.text()).rejects.toMatchObject({ name: 'AbortError' });
   });
 
-  it('null in init takes away that of the Request, as with fetch', async () => {
+  it('null in init takes away the signal of the Request, as with fetch', async () => {
     const request = new Request(recorder.origin, { signal: AbortSignal.abort(reason) });
     expect((await fetch(request, { signal: null })).status).toBe(200);
     expect((await client.fetch(request, { signal: null })).status).toBe(200);
@@ -461,7 +461,7 @@ describe('other options', () => {
   it.each([
     ['of init', (url: string, options: RequestInit) => client.fetch(url, options)],
     [
-      'of init beside a Request',
+      'of init next to a Request',
       (url: string, options: RequestInit) => client.fetch(new Request(url), options),
     ],
     ['of a Request', (url: string, options: RequestInit) => client.fetch(new Request(url, options))],
@@ -495,7 +495,7 @@ describe('other options', () => {
     expect(sent).toMatchObject(options);
   });
 
-  it('a wrong one of createClient is a TypeError', () => {
+  it('a wrong one in createClient is a TypeError', () => {
     const signer = () => signerOf('controller');
     expect(() => createClient({ signer, nope: 1 } as never)).toThrow(/has no option "nope"/);
     expect(() => createClient({} as never)).toThrow('createClient() needs a signer.');

@@ -58,7 +58,7 @@ describe('amesh.sign()', () => {
     ['a stream of Node', { method: 'POST', body: createReadStream(file) }],
     ['a stream of texts', { method: 'POST', body: Readable.from(['a', 'b']) }],
     ['a blob', { method: 'PATCH', body: new Blob(['x'], { type: 'image/png' }) }],
-  ])('signs %s as it is to be sent', async (_name, parts) => {
+  ])('signs %s as the caller will send it', async (_name, parts) => {
     const server = await known.serve();
     const signed = await amesh.sign({ url: `${server.origin}/a%2Fb?q='{}|&x=ä#part`, ...parts });
     expect(signed.url).not.toContain('#');
@@ -80,7 +80,7 @@ describe('amesh.sign()', () => {
     expect(String(server.arrived[0]?.body)).toBe('abc');
   });
 
-  it('takes headers as Node has them, of which each name has its lines', async () => {
+  it('accepts headers as Node has them, where each name has its lines', async () => {
     const server = await known.serve();
     const headers = { 'X-Two': ['a', 'b'], 'x-number': 7, 'x-none': undefined, host: 'elsewhere.example' };
     const signed = await amesh.sign({ url: server.origin, headers });
@@ -95,7 +95,7 @@ describe('amesh.sign()', () => {
     expect(String(alike.body)).toBe('120');
   });
 
-  it('keeps a Content-Digest of the caller with its stream', async () => {
+  it('keeps a Content-Digest of the caller for its stream', async () => {
     const server = await known.serve({ verify: { [streamUnverifiedBody]: true } });
     const digest = createHash('sha256').update('long').digest('base64');
     const signed = await amesh.sign({
@@ -109,7 +109,7 @@ describe('amesh.sign()', () => {
     expect(String(server.arrived[0]?.body)).toBe('long');
   });
 
-  it('hands out a stream that nobody else can read, and that gives up the one of the caller', async () => {
+  it('returns a stream that nobody else can read, and locks the one of the caller', async () => {
     const server = await known.serve();
     let reason: unknown;
     const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
@@ -147,7 +147,7 @@ describe('amesh.sign()', () => {
     expect(await deliver(await amesh.sign({ url: server.origin }))).toMatchObject({ status: 200 });
   });
 
-  it('replaces what a gateway forwards of another signature', async () => {
+  it('replaces another signature that a gateway forwards', async () => {
     const server = await known.serve();
     const signed = await amesh.sign({
       url: server.origin,
@@ -228,7 +228,7 @@ describe('a target that is not listed', () => {
     expect(asked).toBe(0);
   });
 
-  it('is also another port, another name, or another scheme with its own port', async () => {
+  it('can be another port, another name, or another scheme with its own port', async () => {
     const server = await known.serve();
     for (const url of [`http://127.0.0.1:1/`, `http://localhost:${server.port}/`, 'https://127.0.0.1/'])
       await expect(amesh.sign({ url })).rejects.toMatchObject({ code: 'unknown_target' });
@@ -236,7 +236,7 @@ describe('a target that is not listed', () => {
 });
 
 describe('keys', () => {
-  it('signs by a working key, and by another one after the server has refused the first', async () => {
+  it('signs with a working key, and with another one after the server has refused the first', async () => {
     const server = await known.serve();
     const signer = withWorkingKey(known.caller.signer);
     const worker = known.callerWith({ signer });
@@ -251,7 +251,7 @@ describe('keys', () => {
     expect(await deliver(second)).toMatchObject({ status: 200, again: false });
   });
 
-  it('signs as a delegate, for the targets of the delegation alone', async () => {
+  it('signs as a delegate, but only for the targets of the delegation', async () => {
     const server = await known.serve({ verify: { require: 'orders:read' } });
     const lend = async (targets: string[]) => {
       const { text } = await issueDelegation(known.caller.signer, {
@@ -279,8 +279,8 @@ describe('keys', () => {
   const keyOf = ({ headers }: SignedRequest) => headers.find(([name]) => name === 'authmesh-key')?.[1];
 });
 
-describe('what the answer says', () => {
-  it('the time of the server: the next signature has it', async () => {
+describe('the response', () => {
+  it('gives the time of the server, which the next signature uses', async () => {
     const server = await known.serve();
     const signed = await amesh.sign({ url: server.origin });
     const refusal = (aheadMs: number) => ({
@@ -300,7 +300,7 @@ describe('what the answer says', () => {
     expect((await seconds()) - before).toBeLessThan(60);
   });
 
-  it('why it was refused goes to onRefusal', async () => {
+  it('goes to onRefusal with the reason of a refusal', async () => {
     const server = await known.serve({ verify: { require: 'other:scope' } });
     const told: unknown[] = [];
     const telling = known.callerWith({ onRefusal: (refusal) => void told.push(refusal) });
@@ -311,7 +311,7 @@ describe('what the answer says', () => {
     expect(await response.json()).toEqual({ error: 'scope_missing', scope: 'other:scope' });
   });
 
-  it('can be proven, also against somebody on the way', async () => {
+  it('can be proven, even if somebody in between changes it', async () => {
     const server = await known.serve();
     const ask = () => amesh.sign({ url: server.origin }, { answers: 'required' });
     const get = async ({ url, headers }: SignedRequest) =>
@@ -333,7 +333,7 @@ describe('what the answer says', () => {
     );
   });
 
-  it('may be of an upgraded connection, or of HTTP/2', async () => {
+  it('may come from an upgraded connection, or from HTTP/2', async () => {
     const server = await known.serve();
     const { answered } = await amesh.sign({ url: server.origin });
     expect((await answered({ status: 101, headers: { upgrade: 'websocket' } })).response.status).toBe(101);
@@ -341,7 +341,7 @@ describe('what the answer says', () => {
   });
 });
 
-it('needs no this', async () => {
+it('needs no `this`', async () => {
   const { sign } = amesh;
   const server = await known.serve();
   expect((await sign({ url: server.origin })).method).toBe('GET');

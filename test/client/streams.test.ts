@@ -65,7 +65,7 @@ describe('a stream with a Content-Digest of the caller', () => {
   });
 
   it.each(['sha-512=:AAAA:', 'sha-256=:AAAA:', 'nonsense'])(
-    'one that is no SHA-256 is replaced: %s',
+    'one that is not SHA-256 is replaced: %s',
     async (value) => {
       const init = { ...half, headers: { 'content-digest': value } };
       const body = Buffer.from('five!');
@@ -76,13 +76,13 @@ describe('a stream with a Content-Digest of the caller', () => {
     },
   );
 
-  it('a body in memory is hashed here whatever the caller says', async () => {
+  it('a body in memory is always hashed here, whatever the caller says', async () => {
     const wrong = { 'content-digest': digestOf(Buffer.from('another')) };
     await client.fetch(recorder.origin, { method: 'POST', headers: wrong, body: bytes });
     expect(recorder.requests[0]?.header('content-digest')).toBe(digestOf(bytes));
   });
 
-  it('is sent once: the answer to a wrong clock comes back, and the next request has the right time', async () => {
+  it('is sent once: the refusal of a wrong clock is returned, and the next request has the right time', async () => {
     const late = createClient({ signer: () => signerOf('controller'), now: () => NOW * 1000 });
     const date = new Date((NOW - 100) * 1000).toUTCString();
     recorder.answer = (_request, response) => {
@@ -202,7 +202,7 @@ describe('a stream with a Content-Digest of the caller, while a slow key signs',
     expect(await (await client.fetch(recorder.origin, init)).text()).toBe('ok');
   });
 
-  it('that fails meanwhile fails the request, and nothing else', async () => {
+  it('fails the request if it fails in the meantime, and nothing else', async () => {
     const waiting = slow();
     let fail: (error: Error) => void = () => {};
     const from = new ReadableStream<Uint8Array<ArrayBuffer>>({

@@ -309,7 +309,7 @@ function contractOf(kind: ServerKind): void {
       });
 
       it.each(['#?admin=1', '?x=1#&admin=1', '#/../admin'])(
-        'a fragment brings no query or path in that is not signed: %s',
+        'a fragment adds no query or path that is not signed: %s',
         async (fragment) => {
           const target = fragment.startsWith('?') ? '/a?x=1' : '/a';
           const { headers } = await signedRaw(signer, authority, { target });

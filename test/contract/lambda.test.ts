@@ -70,7 +70,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       ['POST', '{"text":"grüße ☃"}', { 'content-type': 'application/json' }],
       ['POST', binary, { 'content-type': 'application/octet-stream' }],
       ['DELETE', '', {}],
-    ] as const)('lets %s through with its bytes', async (method, body, headers) => {
+    ] as const)('accepts %s with its bytes', async (method, body, headers) => {
       const answer = await invoke(
         handler,
         await signed({ method, target: '/a/b?x=1', headers, body }),
@@ -86,7 +86,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       });
     });
 
-    it('takes a working key, and refuses a delegate', async () => {
+    it('accepts a working key, and refuses a delegate', async () => {
       const nowSeconds = Math.floor(Date.now() / 1000);
       const life = { issuedAt: nowSeconds - 300, expiresAt: nowSeconds + 3600 };
       const answers = [];
@@ -139,14 +139,14 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       expect(JSON.parse(answer.body)).toMatchObject({ target });
     });
 
-    it('sees a path that fetch has written so by itself', async () => {
+    it('sees a path that fetch has encoded by itself', async () => {
       const target = new URL('http://x/{a b}/ü"<>`@:+,;=|[]^~').pathname;
       await invoke((event) => handler(asSent(event)), await signed({ target }), source);
       expect(outcome()).toEqual({ refusals: [], handled: 1 });
     });
 
     it.each(['/files', '/files/%2e%2e/admin', '/admin?', '/files/a%2Fb#'])(
-      'runs nothing that AuthMesh-Path names beside the true path: %s',
+      'runs nothing that AuthMesh-Path names in addition to the true path: %s',
       async (path) => {
         const request = await signed({
           target: path.replace(/[?#]/, ''),
@@ -157,7 +157,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       },
     );
 
-    it('verifies nothing that is decoded to what was signed', async () => {
+    it('does not verify anything that only decodes to what was signed', async () => {
       const request = await signed({ target: '/files/a%2Fb' });
       for (const target of ['/files/a/b', '/files/a%252Fb', '/files/%61%2Fb']) {
         await invoke((event) => handler(asSent(event)), { ...request, target }, source);
@@ -165,7 +165,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       expect(outcome()).toMatchObject({ handled: 0 });
     });
 
-    it('refuses another body than the one that was signed', async () => {
+    it('refuses a body other than the one that was signed', async () => {
       const request = await signed({ method: 'POST', body: 'abc' });
       const answer = await invoke(handler, { ...request, body: 'Abc' }, source);
       expect(outcome()).toEqual({ refusals: ['content_digest_mismatch'], handled: 0 });
@@ -205,7 +205,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
     expect(outcome().handled).toBeLessThanOrEqual(1);
   });
 
-  it('parsers behind it find the bytes', async () => {
+  it('parsers after it find the bytes', async () => {
     const json = { method: 'POST', target: '/read/json', headers: { 'content-type': 'application/json' } };
     const read = await invoke(handler, await signed({ ...json, body: '{"text":"grüße"}' }));
     expect(JSON.parse(read.body)).toEqual({ text: 'grüße' });

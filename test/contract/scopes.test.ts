@@ -130,7 +130,7 @@ describe.each(Object.keys(kinds))('%s: scopes', (kind) => {
     expect(outcome()).toEqual({ refusals: [], handled: 1 });
   });
 
-  it('a second verify() of a request looks at its own require, without a second claim', async () => {
+  it('a second verify() of a request checks its own require, without a second claim', async () => {
     allow(['orders:read']);
     expect(await answerOf('scoped/all')).toEqual(missing('orders:write'));
     expect(await answerOf('scoped/one')).toEqual(passed('one', ['orders:read']));

@@ -116,7 +116,7 @@ describe.each(names)('%s', (name) => {
     expect(server.arrived[0]?.headers['authmesh-target']).toBe(known.device.identity.deviceId);
   });
 
-  it('signs each attempt anew', async () => {
+  it('signs each attempt again', async () => {
     let failures = 2;
     const server = await known.serve({
       front: (_request, response) => failures-- > 0 && Boolean(response.writeHead(503).end()),
@@ -131,7 +131,7 @@ describe.each(names)('%s', (name) => {
     expect(server.arrived[0]?.body.equals(hasBody ? binary : Buffer.of())).toBe(true);
   });
 
-  it('signs once more where the server has refused the time', async () => {
+  it('signs once more if the server has refused the time', async () => {
     let isFirst = true;
     const server = await known.serve({
       front(_request, response) {
@@ -155,7 +155,7 @@ describe.each(names)('%s', (name) => {
         request.url === '/old' && Boolean(response.writeHead(status, { location: to() }).end()),
     });
 
-    it('within the origin are signed anew, or are left to the program', async () => {
+    it('within the origin are signed again, or are left to the program', async () => {
       const server = await known.serve(moved(() => '/new'));
       amesh = known.callerWith({ answers: 'off' }); // the redirect is of somebody who proves nothing
       const client = clientOf(name);
@@ -212,7 +212,7 @@ describe.each(names)('%s', (name) => {
     expect(server.arrived.length).toBeLessThanOrEqual(1);
   });
 
-  it('does with a target that is not listed what its way of signing says', async () => {
+  it('treats a target that is not listed as its way of signing says', async () => {
     const server = await known.serve({ isListed: false });
     const client = clientOf(name);
     if (client.isFetch) {
@@ -225,7 +225,7 @@ describe.each(names)('%s', (name) => {
     expect(server.came).toEqual([]);
   });
 
-  it('proves answers, where amesh.fetch sends', async () => {
+  it('proves answers if amesh.fetch sends', async () => {
     const server = await known.serve();
     const client = clientOf(name);
     await client.send(server.origin);
@@ -257,7 +257,7 @@ describe('axios', () => {
     expect(arrived?.body.includes(Buffer.of(0, 255, 13, 10))).toBe(true);
   });
 
-  it('throws an error of amesh as its own, with the code of amesh', async () => {
+  it('throws an error of amesh as it is, with the code of amesh', async () => {
     const server = await known.serve({
       front: (_request, response) => Boolean(response.writeHead(404).end()),
     });

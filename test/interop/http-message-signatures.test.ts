@@ -106,7 +106,7 @@ async function call(message: Message): Promise<{ status: number; body: unknown }
 }
 
 describe('a client on the package http-message-signatures', () => {
-  it('is let in by Express: GET, and POST with a body', async () => {
+  it('is accepted by Express: GET, and POST with a body', async () => {
     expect(await call({ target: '/a%2Fb?b&a=%20' })).toEqual({
       status: 200,
       body: { from: 'theirs', target: '/a%2Fb?b&a=%20', body: null },
@@ -148,7 +148,7 @@ describe('a client on the package http-message-signatures', () => {
     expect(codes).toEqual([code]);
   });
 
-  it('replay: is let in once', async () => {
+  it('replay: is accepted once', async () => {
     const nonce = randomBytes(16).toString('base64url');
     expect(await call({ values: { nonce } })).toMatchObject({ status: 200 });
     expect(await call({ values: { nonce } })).toMatchObject({ status: 401 });
@@ -191,7 +191,7 @@ describe('what amesh signs with format rfc9421', () => {
       'POST with a body',
       { method: 'POST', body: '{"a":1}', headers: { 'content-type': 'application/json' } },
     ],
-    ['a bearer token beside it', { headers: { authorization: 'Bearer abc' } }],
+    ['a bearer token next to it', { headers: { authorization: 'Bearer abc' } }],
   ])('is right for the package: %s', async (_name, init) => {
     const client = createClient({ signer: toSigner(privateKey), format: 'rfc9421' });
     await client.fetch(`${recorder.origin}/a%2Fb?b&a=%20`, init);
