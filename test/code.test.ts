@@ -102,7 +102,7 @@ describe('a call', () => {
     ]);
   });
 
-  it('passes none, since a name says what it means', () => {
+  it('passes no bare boolean, since a name says what it means', () => {
     const found = SOURCES.flatMap((path) =>
       bareBooleans(path, readFileSync(join(root, path), 'utf8')).map((call) => [path, call]),
     );

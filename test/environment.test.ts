@@ -86,7 +86,7 @@ it('makes no folder with a key in it, whatever the variable', async () => {
   expect(await readdir(root)).toEqual([]);
 });
 
-it('a passphrase keeps its quotes and blanks', async () => {
+it('a passphrase keeps its quotes and spaces', async () => {
   const dir = join(root, 'quoted');
   const env = { AUTH_MESH_DIR: dir, AUTH_MESH_PASSPHRASE: ' "correct horse" ' };
   await createIdentity(dir, env, { friendlyName: 'a' });
@@ -103,12 +103,12 @@ it('the error of a variable has its parts', () => {
   );
 });
 
-it('the file of a passphrase goes before a variable that is empty', () => {
+it('the file of a passphrase wins over a variable that is empty', () => {
   const env = { AUTH_MESH_DIR: root, AUTH_MESH_PASSPHRASE: '', AMESH_PASSPHRASE_FILE: '/run/secrets/p' };
   expect(() => createAmesh({ env }).verify()).not.toThrow();
 });
 
-it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it is told from another wrong one', async () => {
+it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it gets its own message', async () => {
   const env = { AUTH_MESH_DIR: join(root, 'token'), AMESH_BOOTSTRAP_TOKEN: '"eyJh.eyJi.c2ln"' };
   await expect(createAmesh({ env }).bootstrapIfNeeded()).rejects.toMatchObject({
     code: 'token_malformed',
@@ -125,7 +125,7 @@ describe('without a home folder', () => {
   const missing = (detail: string) => ({ code: 'identity_unreadable', detail, fix: 'Set AUTH_MESH_DIR.' });
 
   it.skipIf(process.geteuid?.() !== 0)(
-    'is refused where HOME is not set, and the user has no name',
+    'is refused if HOME is not set, and the user has no name',
     async () => {
       delete process.env.HOME;
       const detail = `There is no home folder: HOME is not set, and this user (uid ${NAMELESS}) is not in /etc/passwd.`;
@@ -143,7 +143,7 @@ describe('without a home folder', () => {
   it.each([
     ['', 'HOME is empty'],
     ['home', 'HOME is not an absolute path'],
-  ])('is refused where HOME is %j', (value, why) => {
+  ])('is refused if HOME is %j', (value, why) => {
     process.env.HOME = value;
     expect(() => homeDir(undefined, {})).toThrow(
       expect.objectContaining(missing(`There is no home folder: ${why}.`)),
@@ -155,7 +155,7 @@ describe('on Workers', () => {
   const verifier = (env: Record<string, unknown>) => () =>
     createVerifierWithoutFiles({}, { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: POINT, ...env });
 
-  it('the others are right', () => {
+  it('right values are accepted', () => {
     expect(verifier({ AMESH_HOSTS: 'a.example, b.example' })).not.toThrow();
   });
 

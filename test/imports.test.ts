@@ -110,7 +110,7 @@ function crowded(paths: readonly string[]): [string, number][] {
 }
 
 describe('the modules of the SDK', () => {
-  it('are all named here', () => {
+  it('are all listed here', () => {
     expect([...new Set(SDK.map((path) => path.split('/')[1]))].sort()).toEqual(Object.keys(MODULES).sort());
   });
 
@@ -151,7 +151,7 @@ describe('the modules of the SDK', () => {
 });
 
 describe('the modules of the command line', () => {
-  it('are all named here', () => {
+  it('are all listed here', () => {
     const modules = new Set(CLI.map(cliModuleOf).filter((module) => module !== undefined));
     expect([...modules].sort()).toEqual(Object.keys(CLI_MODULES).sort());
   });
@@ -184,7 +184,7 @@ describe('the modules of the command line', () => {
 });
 
 describe('who may import whom', () => {
-  it('finds the imports at all', () => {
+  it('finds any imports', () => {
     expect(imports('src/core/verify/verify.ts')).toContain('src/core/errors/fault');
     expect(imports('src/core/verify/verify.ts')).toContain('#crypto');
     expect(imports('src/storage/files/file-store.ts')).toContain('node:fs/promises');
@@ -262,7 +262,7 @@ describe('the modules of the relay', () => {
     expect(text).not.toMatch(/\b(?:set(?:Timeout|Interval|Immediate)|performance|Date|process)\b[.(]/);
   });
 
-  it('are all named here', () => {
+  it('are all listed here', () => {
     const modules = RELAY.map((path) => path.split('/').slice(2, -1).join('/')).filter(
       (module) => module !== '',
     );

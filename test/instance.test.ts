@@ -31,7 +31,7 @@ describe('verify()', () => {
     expect(lines()).toEqual([expect.stringContaining(`There is no identity in ${root}. Run: amesh init`)]);
   });
 
-  it('says that the token is empty, where that is why there is no identity', () => {
+  it('says that the token is empty, if that is why there is no identity', () => {
     createAmesh({ dir: root, env: { AMESH_BOOTSTRAP_TOKEN: '' } }).verify();
     expect(lines()).toEqual([
       expect.stringContaining(`There is no identity in ${root}, and AMESH_BOOTSTRAP_TOKEN is empty. Run: `),
@@ -52,7 +52,7 @@ describe('verify()', () => {
     await server.close();
   });
 
-  it('takes no onRefusal that is none', () => {
+  it('refuses an onRefusal that is not a function', () => {
     const onRefusal = 'log' as unknown as () => void;
     expect(() => createAmesh({ dir: root, env: {} }).verify({ onRefusal })).toThrow(
       'onRefusal must be a function.',
@@ -60,7 +60,7 @@ describe('verify()', () => {
     expect(() => createAmesh({ dir: root, env: {}, onRefusal })).toThrow('onRefusal must be a function.');
   });
 
-  it('names AMESH_HOSTS where that is wrong', () => {
+  it('names AMESH_HOSTS if it is wrong', () => {
     const amesh = createAmesh({ dir: root, env: { AMESH_HOSTS: 'http://x' } });
     expect(() => amesh.verify()).toThrow(/^AMESH_HOSTS is wrong: "http:\/\/x" is not a host/);
   });
@@ -81,7 +81,7 @@ describe('verify()', () => {
     }
   });
 
-  it('names the folder from which it runs, where a caller means another device', async () => {
+  it('names its folder if a caller means another device', async () => {
     const dirs = ['one', 'two', 'caller'].map((name) => join(root, name)) as [string, string, string];
     const [one] = await Promise.all(dirs.map((dir) => createIdentity(dir, {}, { friendlyName: 'x' })));
     // Started with another folder than the one that the caller was paired with.
@@ -98,7 +98,7 @@ describe('verify()', () => {
     await target.close();
   });
 
-  it('says where no list is, and what usually is the cause', async () => {
+  it('says where a list is missing, and the usual cause', async () => {
     const [dir, empty] = [join(root, 'server'), join(root, 'empty')];
     const { deviceId, publicKey } = await createIdentity(dir, {}, { friendlyName: 'server' });
     await createIdentity(join(root, 'caller'), {}, { friendlyName: 'caller' });
@@ -126,7 +126,7 @@ describe('verify()', () => {
     }
   });
 
-  it('does not advise an instance with only the public key to make another identity', async () => {
+  it('does not tell an instance with only the public key to make another identity', async () => {
     const dir = join(root, 'nothing');
     const owner = await createIdentity(join(root, 'owner'), {}, { friendlyName: 'owner' });
     const instance = createAmesh({ dir, env: { AMESH_OWNER_KEY: owner.publicKey } });
@@ -154,7 +154,7 @@ describe('verify()', () => {
 });
 
 describe('the log', () => {
-  it('is not filled by a stranger: the first refusal of a code, then one each 10 s', async () => {
+  it('cannot be filled by a stranger: it has the first refusal of a code, then one each 10 s', async () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(1_764_000_000_000);
     const written: string[] = [];
     const log = createLog({}, null, (line) => void written.push(line));
@@ -173,7 +173,7 @@ describe('the log', () => {
     expect(written[2]).toMatch(/ \(1000 more like it since\)$/);
   });
 
-  it('tells how many it has held back, when no other refusal follows', () => {
+  it('says how many lines it has held back when no other refusal follows', () => {
     vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] });
     try {
       const written: string[] = [];
@@ -201,7 +201,7 @@ describe('the log', () => {
   });
 
   it.each(['unknown_device', 'role_not_allowed', 'device_expired', 'scope_missing', 'wrong_host'] as const)(
-    'says in which folder the command that mends %s has to run',
+    'says in which folder the command that repairs %s has to run',
     (code) => {
       const written: string[] = [];
       const log = createLog({}, 'folder /srv/amesh', (line) => void written.push(line));
@@ -213,7 +213,7 @@ describe('the log', () => {
     },
   );
 
-  it('remembers the 1,000 lines and topics that it said last: others choose what is in some of them', () => {
+  it('remembers the last 1,000 lines and topics that it said: strangers choose part of some of them', () => {
     const written: string[] = [];
     const log = createLog({}, null, (line) => void written.push(line));
     const own = (line: string) => `${line} of this test`;
@@ -234,7 +234,7 @@ describe('the log', () => {
     expect(written.slice(2001)).toEqual(['amesh: first of this test', 'amesh: b', 'amesh: a']);
   });
 
-  it('keeps no process alive for a count', () => {
+  it('does not keep a process alive for a count', () => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     const log = createLog({}, null, () => {});
     const request = { method: 'GET', authority: 'a', target: '/' };
@@ -245,7 +245,7 @@ describe('the log', () => {
     timers.mockRestore();
   });
 
-  it('does not fall silent when the clock is set back', () => {
+  it('does not become silent when the clock is set back', () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(1_764_003_600_000);
     const written: string[] = [];
     const log = createLog({}, null, (line) => void written.push(line));
@@ -259,7 +259,7 @@ describe('the log', () => {
     expect(written).toHaveLength(2);
   });
 
-  it('has nothing that a terminal obeys, whatever a stranger sends', async () => {
+  it('has no control characters for a terminal, whatever a stranger sends', async () => {
     const verify = createAmesh({ dir: root, env: { DEBUG: 'amesh' } }).verify();
     const target = await listen((req, res) => verify(req, res, () => void res.end()));
     const client = await RawClient.connect(target.port);
@@ -274,7 +274,7 @@ describe('the log', () => {
   });
 });
 
-describe('a passphrase that is supplied for a key with a generated one', () => {
+describe('a passphrase that the environment gives for a key with a generated one', () => {
   it('is named as the reason', async () => {
     await createIdentity(root, {}, { friendlyName: 'server' });
     const amesh = createAmesh({ dir: root, env: { AUTH_MESH_PASSPHRASE: 'left over' } });

@@ -48,12 +48,12 @@ describe('An answer key', () => {
     expect(state.signatures).toBe(2);
   });
 
-  it('is never a key for requests', async () => {
+  it('is never accepted for requests', async () => {
     const { statement = '' } = await (await device()).current();
     expect(readStatement(statement, 'request')).toBeNull();
   });
 
-  it('makes no answer wait long for a key that wants a touch', async () => {
+  it('does not make an answer wait long for a key that needs a touch', async () => {
     const { state, current, settled } = await device(1);
     let touch = () => {};
     state.gate = new Promise((resolve) => {
@@ -68,7 +68,7 @@ describe('An answer key', () => {
     expect(state.signatures).toBe(1);
   });
 
-  it('does not count once it has ended, even if its answer is set back', async () => {
+  it('is not accepted once it has ended, even if its answer is set back', async () => {
     const signer = await (await device()).current();
     const request = { method: 'GET', nonce: 'A'.repeat(43) };
     const answer = { status: 200, headers: {}, body: new Uint8Array() };
@@ -88,7 +88,7 @@ describe('An answer key', () => {
     expect(await at(NOW + 7200 + 301)).toBe('its answer key has ended');
   });
 
-  it('may last for 90 days, and then begins no earlier than now', () => {
+  it('may last for 90 days, and then starts no earlier than now', () => {
     const nowMs = NOW * 1000;
     expect(periodFrom('answer', nowMs, 30 * DAY)).toEqual({ issuedAt: NOW - 300, expiresAt: NOW + 30 * DAY });
     expect(periodFrom('answer', nowMs, 90 * DAY)).toEqual({ issuedAt: NOW, expiresAt: NOW + 90 * DAY });

@@ -20,7 +20,7 @@ describe.each(kinds)('what is attached to %s', (_name, make) => {
     expect(values.get(object)).toBe('second');
   });
 
-  it('is not with another object, a copy, a proxy or an heir, and nobody else sees it', () => {
+  it('is not there for another object, a copy, a proxy or an heir, and nobody else sees it', () => {
     const values = attached<string>();
     const object = make();
     const before = Reflect.ownKeys(object);

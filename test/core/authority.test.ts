@@ -88,7 +88,7 @@ describe('an authority', () => {
     );
   });
 
-  it('is told in a time that grows with its length only', () => {
+  it('is checked in a time that grows only with its length', () => {
     const longest = `${'a.'.repeat(500_000)}!`;
     const started = performance.now();
     expect(normalizeAuthority(longest)).toBeNull();

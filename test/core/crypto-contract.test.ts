@@ -31,7 +31,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     expect(await crypto.sha256(new Uint8Array())).toHaveLength(32);
   });
 
-  it('gives random bytes of the length asked for', () => {
+  it('gives as many random bytes as asked for', () => {
     expect(crypto.randomBytes(16)).toHaveLength(16);
     expect(toBase64Url(crypto.randomBytes(16))).not.toBe(toBase64Url(crypto.randomBytes(16)));
   });
@@ -48,7 +48,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     expect(await stranger.verify(signature, message)).toBe(false);
   });
 
-  it('takes high and low s alike, since hardware makes both', async () => {
+  it('accepts high and low s alike, since hardware makes both', async () => {
     const signer = await crypto.importPrivateKey(controller.privateKeyJwk);
     const key = await crypto.importPublicKey(signer.publicKey);
     const signature = await signer.sign(message);
@@ -67,7 +67,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     }
   });
 
-  it('takes r‖s only: no DER, no other length', async () => {
+  it('accepts r‖s only: no DER, no other length', async () => {
     const key = await crypto.importPublicKey(point(controller.publicKey));
     const signature = await (await crypto.importPrivateKey(controller.privateKeyJwk)).sign(message);
     expect(await key.verify(toDer(signature), message)).toBe(false);
@@ -86,7 +86,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     await expect(async () => crypto.importPublicKey(bytes)).rejects.toThrow(TypeError);
   });
 
-  it('refuses a private key whose public part is that of another', async () => {
+  it('refuses a private key whose public part belongs to another', async () => {
     const { x, y } = target.privateKeyJwk;
     await expect(async () => crypto.importPrivateKey({ ...controller.privateKeyJwk, x, y })).rejects.toThrow(
       TypeError,
@@ -104,7 +104,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     await expect(async () => crypto.importPrivateKey(jwk)).rejects.toThrow(TypeError);
   });
 
-  it('generates keys that it imports', async () => {
+  it('generates keys that it can import', async () => {
     const jwk = await crypto.generatePrivateKey();
     const signer = await crypto.importPrivateKey(jwk);
     const key = await crypto.importPublicKey(signer.publicKey);
@@ -112,7 +112,7 @@ describe.each(providers)('the $id provider', (crypto) => {
     expect((await crypto.generatePrivateKey()).d).not.toBe(jwk.d);
   });
 
-  it('generates signers, if it can without a string of their keys', async () => {
+  it('generates signers, if it can, without a string of their keys', async () => {
     const made = await crypto.generateSigner?.();
     if (made === undefined) return expect(crypto.id).toBe('noble');
     const { signer, x, y } = made;
@@ -157,7 +157,7 @@ describe('signers over keys of the runtime', () => {
 });
 
 describe('DER', () => {
-  it('is undone, whatever zeros r and s begin with', () => {
+  it('is decoded, whatever zeros r and s begin with', () => {
     const integer = fc
       .tuple(fc.nat(31), fc.uint8Array({ minLength: 32, maxLength: 32 }))
       .map(([zeros, bytes]) => {

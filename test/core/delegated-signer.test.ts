@@ -50,7 +50,7 @@ describe('A delegation', () => {
     expect(await key.verify(signature, new TextEncoder().encode(input))).toBe(true);
   });
 
-  it('of a whole day begins now, since a statement spans no more than a day', async () => {
+  it('of a whole day begins now, since a statement lasts no more than a day', async () => {
     const { text } = await issue({ lifetimeSeconds: 86_400 });
     expect(readStatement(statementOf(text), 'request')).toMatchObject({
       issuedAt: NOW,
@@ -75,7 +75,7 @@ describe('A delegation', () => {
     await signRequest(view, signer);
   });
 
-  it('cannot sign as the device, nor lend its own power on', async () => {
+  it('cannot sign as the device, nor lend its own power', async () => {
     const signer = await delegatedSigner((await issue()).text, { now });
     await expect(signer.sign(new Uint8Array(1))).rejects.toThrow(
       'A delegate signs requests only: it cannot act as the device.',
@@ -97,7 +97,7 @@ describe('A delegation', () => {
   });
 
   it.each(['delegate', 'working key'])(
-    'gives the response also if its %s ends before that is there',
+    'returns the response even if its %s ends before the response is there',
     async (whose) => {
       const { text } = await issue();
       const device = await signerOf('controller');
@@ -141,8 +141,8 @@ describe('A delegation', () => {
     const broken: [string, (text: string) => string | Promise<string>][] = [
       ['nothing', () => ''],
       ['undefined', () => undefined as unknown as string],
-      ['its statement alone', (text) => statementOf(text)],
-      ['its key alone', (text) => text.slice(0, 60)],
+      ['only its statement', (text) => statementOf(text)],
+      ['only its key', (text) => text.slice(0, 60)],
       ['one cut at its end', (text) => text.slice(0, -1)],
       ['one with a line end', (text) => `${text}\n`],
       ['one with a space before it', (text) => ` ${text}`],
@@ -191,7 +191,7 @@ describe('A delegation', () => {
     await expect(issue(change)).rejects.toThrow(new RegExp(`^${name} `));
   });
 
-  it('is not made where its statement would be too long', async () => {
+  it('is not made if its statement would be too long', async () => {
     await expect(
       issue({ scopes: Array.from({ length: 16 }, (_, i) => `${'a'.repeat(50)}${i}`) }),
     ).rejects.toThrow(
@@ -199,7 +199,7 @@ describe('A delegation', () => {
     );
   });
 
-  it('takes no wrong options', async () => {
+  it('refuses wrong options', async () => {
     const { text } = await issue();
     await expect(delegatedSigner(text, { clock: now } as object)).rejects.toThrow(
       'delegatedSigner() has no option "clock".',
@@ -207,7 +207,7 @@ describe('A delegation', () => {
   });
 });
 
-describe('The keys of the targets behind a delegation', () => {
+describe('The keys of the targets of a delegation', () => {
   const { publicKey } = vectors.devices.target;
   const keyed = (change: object = {}) => issue({ targetKeys: [{ deviceId: TARGET, publicKey }], ...change });
 
@@ -248,7 +248,7 @@ describe('The keys of the targets behind a delegation', () => {
         targetKeys: [keyOf(target, hosts[0]), keyOf(controller, hosts[1], false)],
       });
 
-    it('names the target behind each', async () => {
+    it('names the target at each authority', async () => {
       const { text } = await both(['api.example.com', '[::1]:3000'], ['stock.example.com:8080']);
       const { targets } = await delegatedSigner(text);
       expect(Object.fromEntries(targets.map(({ deviceId, hosts }) => [deviceId, hosts]))).toEqual({
@@ -261,7 +261,7 @@ describe('The keys of the targets behind a delegation', () => {
       ['two targets', ['a.example'], ['a.example']],
       ['another spelling', ['A.example:443'], []],
       ['none of a host', ['a/b'], []],
-    ])('does not take %s', async (_, first, second) => {
+    ])('refuses %s', async (_, first, second) => {
       await expect(both(first, second)).rejects.toThrow('each host once, in normal form');
     });
 
@@ -275,13 +275,13 @@ describe('The keys of the targets behind a delegation', () => {
         );
     });
 
-    it('has none if there is one target: it is the only one at any authority', async () => {
+    it('has no authorities if there is one target: it is the only one at any authority', async () => {
       const { text } = await issue({ targetKeys: [keyOf(target, ['api.example.com'])] });
       expect(text.slice(-45)).toBe(`.${publicKey}`);
     });
   });
 
-  it('must be complete where they are given', async () => {
+  it('must be complete if they are given', async () => {
     const { deviceId } = vectors.devices.controller;
     for (const targetKeys of [
       [{ deviceId, publicKey: vectors.devices.controller.publicKey }],

@@ -29,7 +29,7 @@ describe('base64url and base64', () => {
   });
 
   it.each(['A', 'AB', 'AA==', 'AA=', 'A A', 'AA\n', 'éé'])(
-    'refuse %j as base64url or take it for what it is',
+    'refuse %j as base64url or read it as it is',
     (text) => {
       const bytes = fromBase64Url(text);
       expect(bytes === null || toBase64Url(bytes) === text).toBe(true);
@@ -49,7 +49,7 @@ describe('equalBytes', () => {
 });
 
 describe('toSlab', () => {
-  it('gives each text bytes of its own, also after a thousand others', () => {
+  it('gives each text bytes of its own, even after a thousand others', () => {
     const texts = Array.from(
       { length: 1000 },
       (_, i) => `${i} ${'é'.repeat(i % 7)} ${'x'.repeat((i * 37) % 500)}`,

@@ -10,7 +10,7 @@ const codeOf = (headers: Parameters<typeof readCredentials>[0]) => {
   return read instanceof Fault ? read.code : 'read';
 };
 
-describe('bounds on what a stranger may make us parse', () => {
+describe('limits on what a stranger may make us parse', () => {
   const ours = async () => (await signed({}, { format: 'rfc9421' })).headers;
 
   it('8 KiB', async () => {
@@ -65,7 +65,7 @@ describe('bounds on what a stranger may make us parse', () => {
     expect(codeOf(cover(33))).toBe('malformed_header');
   });
 
-  it('several lines of the fields are one list, as RFC 9110 has it', async () => {
+  it('several lines of the fields are one list, as in RFC 9110', async () => {
     const headers = await ours();
     expect(
       codeOf({
@@ -79,9 +79,9 @@ describe('bounds on what a stranger may make us parse', () => {
     ['a parameter of the signature', 'signature-input', (text: string) => `${text};nonsense="1"`],
     ['a parameter of its value', 'signature', (text: string) => `${text};nonsense="1"`],
     ['a flag of its value', 'signature', (text: string) => `${text};nonsense`],
-    ['a list in the place of its value', 'signature', (text: string) => text.replace(/=(:.*:)/, '=($1)')],
+    ['a list in place of its value', 'signature', (text: string) => text.replace(/=(:.*:)/, '=($1)')],
     [
-      'a text in the place of its value',
+      'a text in place of its value',
       'signature',
       (text: string) => text.replace(/=:.*:/, `="${'A'.repeat(64)}"`),
     ],
@@ -104,7 +104,7 @@ describe('bounds on what a stranger may make us parse', () => {
     ],
     ['an expires that is a decimal', 'signature-input', (text: string) => `${text};expires=1764000000.5`],
     ['an expires that is true', 'signature-input', (text: string) => `${text};expires`],
-  ])('%s is not passed over', async (_, name, change) => {
+  ])('%s is not ignored', async (_, name, change) => {
     const headers = await ours();
     expect(codeOf(headers)).toBe('read');
     const changed = change(String(headers[name]));
@@ -112,7 +112,7 @@ describe('bounds on what a stranger may make us parse', () => {
     expect(codeOf({ ...headers, [name]: changed })).toBe('malformed_header');
   });
 
-  it('any text in any header is an answer and never a throw', async () => {
+  it('any text in any header gets a response and never makes it throw', async () => {
     const verifier = verifierAt();
     const part = fc.constantFrom(
       'amesh',
@@ -167,7 +167,7 @@ describe('bounds on what a stranger may make us parse', () => {
   });
 });
 
-describe('an AuthMesh header says what it says in one way only', () => {
+describe('an AuthMesh header has only one way to say a thing', () => {
   it.each([
     ['a ts with a zero in front', (text: string) => text.replace('ts="', 'ts="0')],
     ['a ts of 13 digits', (text: string) => text.replace('ts="1', 'ts="1000')],
@@ -177,15 +177,15 @@ describe('an AuthMesh header says what it says in one way only', () => {
     ['no ts', (text: string) => text.replace(/ts="\d+"/, 'ts=""')],
     ['a nonce of 23 characters', (text: string) => text.replace('nonce="', 'nonce="A')],
     ['a nonce of another alphabet', (text: string) => text.replace(/nonce=".../, 'nonce="+/=')],
-    ['an id of another length', (text: string) => text.replace('id="am_', 'id="am_A')],
-    ['bits behind the signature', (text: string) => text.replace(/.""?$/, 'B"')],
+    ['an ID of another length', (text: string) => text.replace('id="am_', 'id="am_A')],
+    ['bits after the signature', (text: string) => text.replace(/.""?$/, 'B"')],
     ['a signature in standard base64', (text: string) => text.replace(/sig=".../, 'sig="+/A')],
     ['an escaped quotation mark', (text: string) => text.replace('nonce="', 'nonce="\\"')],
     ['single quotation marks', (text: string) => text.replaceAll('"', "'")],
     ['a name in upper case', (text: string) => text.replace('ts=', 'TS=')],
     ['a space before the equals sign', (text: string) => text.replace('ts=', 'ts =')],
-    ['a space behind a value', (text: string) => text.replace('",ts', '" ,ts')],
-    ['a tab behind a comma', (text: string) => text.replace(',ts', ',\tts')],
+    ['a space after a value', (text: string) => text.replace('",ts', '" ,ts')],
+    ['a tab after a comma', (text: string) => text.replace(',ts', ',\tts')],
     ['a comma at the end', (text: string) => `${text},`],
     ['a member of every object', (text: string) => text.replace('ts=', '__proto__=')],
   ])('%s', async (_, change) => {
@@ -197,15 +197,15 @@ describe('an AuthMesh header says what it says in one way only', () => {
   });
 });
 
-describe('labels, of which each has a member in either field (RFC 9421 section 4)', () => {
+describe('labels, each of which has a member in both fields (RFC 9421 section 4)', () => {
   const input = 'x=("@method");created=1';
 
   it.each([
-    ['in Signature alone', input, 'x=:AAAA:, y=:AAAA:'],
-    ['in Signature-Input alone', `${input}, y=("@method")`, 'x=:AAAA:'],
-    ['in either alone', input, 'y=:AAAA:'],
-    ['beside an empty Signature', input, ''],
-    ['beside an empty Signature-Input', '', 'x=:AAAA:'],
+    ['only in Signature', input, 'x=:AAAA:, y=:AAAA:'],
+    ['only in Signature-Input', `${input}, y=("@method")`, 'x=:AAAA:'],
+    ['only in one of the two', input, 'y=:AAAA:'],
+    ['next to an empty Signature', input, ''],
+    ['next to an empty Signature-Input', '', 'x=:AAAA:'],
     ['in another case', input, 'X=:AAAA:'],
     ['with a string for a signature', input, 'x="AAAA"'],
     ['with a token for a signature', input, 'x=AAAA'],
@@ -223,7 +223,7 @@ describe('labels, of which each has a member in either field (RFC 9421 section 4
     expect(codeOf({ ...headers, authorization })).toBe('malformed_header');
   });
 
-  it('that are in order, and none of them ours, are no signature for us', () => {
+  it('that are in order, but none of them ours, are not a signature for us', () => {
     expect(codeOf({ 'signature-input': input, signature: 'x=:AAAA:' })).toBe('missing_header');
     expect(codeOf({ 'signature-input': `${input}, y=();a`, signature: 'y=:AAAA:;b=1, x=::' })).toBe(
       'missing_header',

@@ -10,7 +10,7 @@ import { type RequestLine, readRequestLine } from '../../src/core/wire/line';
 const VIEW = { method: 'GET', target: '/', authority: 'a', headers: {} };
 const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', authority: 'a', path, query });
 
-describe('what the log says of', () => {
+describe('what the log says about', () => {
   const credentials = { created: 1000 } as Credentials;
   const codes = { ...REQUEST_CODES, ...SIGNATURE_CODES };
   const hint = (code: keyof typeof codes, detail?: string, headers = {}) =>
@@ -35,7 +35,7 @@ describe('what the log says of', () => {
     [{ created: 1100 }, undefined, "The caller's clock is ahead"],
     [{ created: 1000, expires: 1005 }, undefined, 'a later "expires"'],
     [{ created: 1000 }, 1011, 'The clocks are right'],
-  ])('a time: %j, on a store that remembers since %s', (times, startedAt, fix) => {
+  ])('a time: %j, with a store that remembers since %s', (times, startedAt, fix) => {
     const fault = checkFreshness(times, nowMs, options, startedAt) as Fault;
     expect(hintFor(fault, nowMs, times as Credentials, VIEW).fix).toContain(fix);
   });
@@ -51,7 +51,7 @@ describe('what the log says of', () => {
 });
 
 describe('what is tried for a wrong signature', () => {
-  it('is bounded for one request, whatever is in it', async () => {
+  it('is limited for one request, whatever it contains', async () => {
     const hostile = [
       lineOf('/'.repeat(1000)),
       lineOf('/%25'.repeat(250)),
@@ -81,7 +81,7 @@ describe('what is tried for a wrong signature', () => {
     expect([...spellingsOf(lineOf(`/${'a'.repeat(1024)}`), VIEW, [])]).toEqual([]);
   });
 
-  it('is limited for all requests together: ten at once', async () => {
+  it('is limited for all requests together: ten at the same time', async () => {
     const explain = createExplain({});
     let asked = 0;
     const attempt = () => {

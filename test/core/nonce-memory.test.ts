@@ -11,7 +11,7 @@ function storeWith(options: { capacity?: number } = {}) {
 }
 
 describe('InMemoryNonceStore', () => {
-  it('takes a nonce once for each device', () => {
+  it('accepts a nonce once for each device', () => {
     const { store, clock } = storeWith();
     const until = clock.ms + 60_000;
     expect(store.claim('am_a', nonce(1), until)).toBe(true);
@@ -20,12 +20,12 @@ describe('InMemoryNonceStore', () => {
     expect(store.claim('am_a', nonce(2), until)).toBe(true);
   });
 
-  it('says since when it remembers', () => {
+  it('says from when on it remembers', () => {
     expect(new InMemoryNonceStore({ now: () => 1_764_000_000_999 }).startedAt).toBe(1_764_000_000);
     expect(new InMemoryNonceStore({ startedAt: 5 }).startedAt).toBe(5);
   });
 
-  it('when full refuses and forgets nobody', () => {
+  it('refuses when it is full, and forgets nobody', () => {
     const { store, clock } = storeWith({ capacity: 4 });
     const until = clock.ms + 60_000;
     for (const [device, number] of [
@@ -42,7 +42,7 @@ describe('InMemoryNonceStore', () => {
     expect(store.claim('b', nonce(4), until)).toBe(false);
   });
 
-  it('no device takes more than half of it', () => {
+  it('gives no device more than half of it', () => {
     const { store, clock } = storeWith({ capacity: 4 });
     const until = clock.ms + 60_000;
     store.claim('a', nonce(1), until);
@@ -53,7 +53,7 @@ describe('InMemoryNonceStore', () => {
     expect(store.claim('b', nonce(3), until)).toBe(true);
   });
 
-  it('frees the room of what has ended', () => {
+  it('frees the space of nonces that have ended', () => {
     const { store, clock } = storeWith({ capacity: 200 });
     let claimed = 0;
     for (let i = 0; i < 100_000; i++) {
@@ -64,7 +64,7 @@ describe('InMemoryNonceStore', () => {
     expect(store.size).toBeLessThan(100);
   });
 
-  it('lets nobody in after the clock was set back into a time that it has forgotten', () => {
+  it('accepts nothing after the clock was set back into a time that it has forgotten', () => {
     const { store, clock } = storeWith();
     const start = clock.ms;
     const claim = (number: number) => store.claim('a', nonce(number), clock.ms + 60_000);
@@ -86,7 +86,7 @@ describe('InMemoryNonceStore', () => {
     expect(claim(2)).toBe(true);
   });
 
-  it('has its start from a clock that runs, not from one that stands at 0 while modules load', () => {
+  it('takes its start from a clock that runs, not from one that stands at 0 while modules load', () => {
     const clock = { ms: 0 };
     const store = new InMemoryNonceStore({ now: () => clock.ms });
     clock.ms = 1_764_000_000_500;
@@ -95,7 +95,7 @@ describe('InMemoryNonceStore', () => {
     expect(store.startedAt).toBe(1_764_000_000);
   });
 
-  it('never lets a live nonce in twice, however times and devices come', () => {
+  it('never accepts a live nonce twice, whatever the times and devices', () => {
     const step = fc.record({
       wait: fc.oneof(fc.constant(0), fc.nat(30_000)),
       device: fc.constantFrom('a', 'b', 'c'),

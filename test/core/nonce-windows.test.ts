@@ -79,7 +79,7 @@ describe.each(KINDS)('two verifiers on one %s', (_, make) => {
     },
   );
 
-  it('the wider one made later: what is still there is kept for it', async () => {
+  it('the wider one made later: it finds what is still there', async () => {
     const { verifier, wait } = start();
     const narrow = verifier(30);
     const captured = await signedNow();
@@ -90,7 +90,7 @@ describe.each(KINDS)('two verifiers on one %s', (_, make) => {
     expect(await wide(captured)).toBe('replay_detected');
   });
 
-  it('the wider one made when the store has dropped it: refused, and nothing that is new', async () => {
+  it('the wider one made after the store has dropped it: that is refused, and nothing that is new', async () => {
     const { verifier, wait } = start();
     const narrow = verifier(30);
     const captured = await signedNow();
@@ -103,7 +103,7 @@ describe.each(KINDS)('two verifiers on one %s', (_, make) => {
     }
   });
 
-  it('nonceWindowSeconds of one, less than that of the other: changes nothing about it', async () => {
+  it('nonceWindowSeconds of one, less than that of the other: makes no difference', async () => {
     const { verifier, wait } = start();
     const [short, long] = [verifier(30, 60), verifier(100, 600)];
     const captured = await signedNow();
@@ -113,7 +113,7 @@ describe.each(KINDS)('two verifiers on one %s', (_, make) => {
   });
 });
 
-it('a verifier whose clock is two minutes behind that of another: what one has accepted is a replay to the other', async () => {
+it('a verifier whose clock is two minutes behind another: what one has accepted is a replay for the other', async () => {
   const clock = { aheadSeconds: 0 };
   const now = () => Date.now() + clock.aheadSeconds * 1000;
   const store = new InMemoryNonceStore({ now, startedAt: nowSeconds() - 3600 });

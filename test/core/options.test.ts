@@ -18,7 +18,7 @@ import { vectorAllowList, vectors } from '../support/vectors';
 
 const { publicKey, deviceId } = vectors.devices.controller;
 
-describe('a wrong option is a TypeError where it is given', () => {
+describe('a wrong option is a TypeError at the call that gets it', () => {
   it.each<[string, object]>([
     ['an unknown name', { clockSkew: 30 }],
     ['a skew of zero', { clockSkewSeconds: 0 }],
@@ -40,7 +40,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['a prefix that ends with one', { pathPrefix: '/v1/' }],
     ['a prefix with a query', { pathPrefix: '/v1?a' }],
     ['trust in text', { trustForwardedHost: 'yes' }],
-    ['an onRefusal that is none', { onRefusal: 'log' }],
+    ['an onRefusal that is not a function', { onRefusal: 'log' }],
     ['a skew in text that looks like a number', { clockSkewSeconds: '30' }],
     ['a skew in an array', { clockSkewSeconds: [30] }],
     ['a window in text that looks like a number', { nonceWindowSeconds: '60' }],
@@ -82,14 +82,14 @@ describe('a wrong option is a TypeError where it is given', () => {
 
   const device = { deviceId, publicKey, friendlyName: 'c', roles: ['target' as const], hosts: ['a.example'] };
   it.each<[string, Parameters<typeof createAllowList>[0]]>([
-    ['an id that is none', { deviceId: 'prod-api' }],
+    ['an invalid ID', { deviceId: 'prod-api' }],
     ['a device twice', { devices: [device, device] }],
     [
       'a host of two targets',
       { devices: [device, { ...device, deviceId: 'am_AAAAAAAAAAAAAAAA', hosts: ['A.example:443'] }] },
     ],
-    ['a role that is none', { devices: [{ ...device, roles: ['admin' as 'target'] }] }],
-    ['a key that is none', { devices: [{ ...device, publicKey: 'AAAA' }] }],
+    ['an unknown role', { devices: [{ ...device, roles: ['admin' as 'target'] }] }],
+    ['an invalid key', { devices: [{ ...device, publicKey: 'AAAA' }] }],
     ['a Map of devices', { devices: new Map([[deviceId, device]]) as never }],
     ['a text for devices', { devices: deviceId as never }],
     ['a text for roles', { devices: [{ ...device, roles: 'target' as never }] }],
@@ -97,7 +97,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['an end in milliseconds', { devices: [{ ...device, expiresAt: 1_764_000_000_000 }] }],
     ['an end of NaN', { devices: [{ ...device, expiresAt: Number.NaN }] }],
     ['an end in text', { devices: [{ ...device, expiresAt: '2026-01-01' as never }] }],
-    ['a scope that is none', { devices: [{ ...device, scopes: ['Orders'] }] }],
+    ['an invalid scope', { devices: [{ ...device, scopes: ['Orders'] }] }],
     ['a wildcard in the middle of a scope', { devices: [{ ...device, scopes: ['orders:*:read'] }] }],
     ['a text for scopes', { devices: [{ ...device, scopes: 'orders:read' as never }] }],
     ['null for scopes', { devices: [{ ...device, scopes: null as never }] }],
@@ -115,7 +115,7 @@ describe('a wrong option is a TypeError where it is given', () => {
 
   it.each<[string, unknown]>([
     ['nothing', undefined],
-    ['a current that is no function', { current: createAllowList({}) }],
+    ['a current that is not a function', { current: createAllowList({}) }],
   ])('allowList: %s', (_, allowList) => {
     expect(() => createVerifier({ allowList } as never)).toThrow(TypeError);
   });
@@ -125,7 +125,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['an empty array', []],
     ['an empty Map', new Map()],
     ['a text', 'hosts' as never],
-  ])('options that are %s are none that leave everything out', (_, options) => {
+  ])('options that are %s do not count as no options', (_, options) => {
     const given = options as never;
     expect(() => createAmesh(given)).toThrow(TypeError);
     const instance = createAmesh({ dir: '/nonexistent/amesh', env: {} });
@@ -153,7 +153,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     expect(() => createAmesh(options as never)).toThrow(TypeError);
   });
 
-  it('signing what no verifier would accept is one too', async () => {
+  it('signing what no verifier would accept is a TypeError, too', async () => {
     const signer = await signerOf('controller');
     for (const view of [
       { method: 'TRACE', target: '/', authority: 'a.example', headers: {} },
@@ -200,22 +200,22 @@ describe('an option that would have no effect is a TypeError', () => {
     ],
     ['deviceId without allowList', () => verifyOfHono({ deviceId }), /belongs to an allowList/],
     [
-      'amesh beside allowList',
+      'amesh next to allowList',
       () => verifyOfHono({ ...list, amesh: instance() }),
       /^Give amesh or allowList/,
     ],
     [
-      'amesh beside env',
+      'amesh next to env',
       () => createServerVerifier({ amesh: instance() }, {}),
       /^verify\(\) has no option "amesh"/,
     ],
     [
-      'hosts beside authority',
+      'hosts next to authority',
       () => instance().verify({ authority: 'a.example', hosts: ['a.example'] }),
       /^authority/,
     ],
     [
-      'trustForwardedHost beside authority',
+      'trustForwardedHost next to authority',
       () => createVerifier({ allowList: vectorAllowList, authority: 'a.example', trustForwardedHost: true }),
       /^authority replaces hosts/,
     ],
@@ -238,7 +238,7 @@ describe('an option that would have no effect is a TypeError', () => {
     ['a Map for a relay', () => createRelay(new Map() as never), /takes an options object/],
     ['a Map of limits', () => createRelay({ limits: new Map() as never }), /takes an options object/],
     [
-      'a log of a relay that is none',
+      'a log of a relay that is not a function',
       () => createRelay({ log: 'stdout' as never }),
       /^log must be a function\.$/,
     ],
@@ -247,7 +247,7 @@ describe('an option that would have no effect is a TypeError', () => {
     expect(give).toThrow(message);
   });
 
-  it('expires without a place for it', async () => {
+  it('expires without an option to use it for', async () => {
     const view = { method: 'GET', target: '/', authority: 'a.example', headers: {} };
     const signer = await signerOf('controller');
     const expires = 2_000_000_000;
@@ -261,7 +261,7 @@ describe('an option that would have no effect is a TypeError', () => {
     );
   });
 
-  it('but hosts of an instance, or of its environment, are those of its other verify()', () => {
+  it('but hosts of an instance, or of its environment, apply to its other verify()', () => {
     const hosts = ['b.example'];
     expect(
       createAmesh({ dir: '/nonexistent/amesh', env: {}, hosts }).verify({ authority: 'a.example' }),
@@ -275,7 +275,7 @@ describe('an option that would have no effect is a TypeError', () => {
 });
 
 describe('createServerVerifier() with env, on Node', () => {
-  it('reads no folder, and takes what the options leave out from there', () => {
+  it('reads no folder, and takes what the options leave out from env', () => {
     expect(() => createServerVerifier({}, {})).toThrow('There is no allow list');
     expect(() => createServerVerifier({ allowList: '{}' }, {})).toThrow('There is no ownerKey');
     const env = { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: publicKey };
@@ -328,7 +328,7 @@ describe('an allowList', () => {
     ['the values of a list', () => ({ hosts: ['a.example'], devices })],
     ['a promise of values', async () => ({ hosts: ['a.example'], devices })],
     ['nothing', () => undefined],
-  ])('of a source that gives %s lets nobody in', async (_, current) => {
+  ])('of a source that gives %s accepts nobody', async (_, current) => {
     await expect(verdictBy({ current } as never)).rejects.toThrow(TypeError);
   });
 });

@@ -42,7 +42,7 @@ const request = fc.record({
 const format = fc.constantFrom('authmesh' as const, 'rfc9421' as const);
 
 describe('properties', () => {
-  it('whatever is signed verifies', async () => {
+  it('everything that is signed verifies', async () => {
     const verifier = verifierAt();
     await fc.assert(
       fc.asyncProperty(request, format, async (view, form) => {
@@ -54,7 +54,7 @@ describe('properties', () => {
     );
   });
 
-  it('any changed byte of method, target, host, covered header or body does not', async () => {
+  it('does not verify with any changed byte of method, target, host, covered header or body', async () => {
     const verifier = verifierAt();
     const runs = times(1000, 3000);
     let refused = 0;
@@ -79,7 +79,7 @@ describe('properties', () => {
     expect(refused).toBeGreaterThan(runs / 2);
   });
 
-  it('every single byte of one request counts', async () => {
+  it('notice every single byte of one request', async () => {
     const good = await signed({
       method: 'POST',
       target: '/orders?a=1',

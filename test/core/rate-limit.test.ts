@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { RateLimit } from '../../src/core/rate-limit';
 
-it('gives back what did not happen, and never more than the burst', () => {
+it('gives back the places of what did not happen, and never more than the burst', () => {
   const limit = new RateLimit({ burst: 2, everyMs: 1000 });
   const takes = (nowMs: number) => Array.from({ length: 4 }, () => limit.take('a', nowMs));
   expect(takes(0)).toEqual([true, true, false, false]);

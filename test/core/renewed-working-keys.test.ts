@@ -68,7 +68,7 @@ describe('A working key', () => {
     expect(device.signatures).toBe(2);
   });
 
-  it('costs one signature of the device for 500 callers at once', async () => {
+  it('costs one signature of the device for 500 concurrent callers', async () => {
     const device = await slowDevice();
     const signers = await Promise.all(Array.from({ length: 500 }, () => device.request()));
     expect(new Set(signers.map(({ statement }) => statement)).size).toBe(1);
@@ -86,7 +86,7 @@ describe('A working key', () => {
     expect(device.signatures).toBeGreaterThan(20);
   });
 
-  it('is renewed in the background: requests have the old one until the new one is there', async () => {
+  it('is renewed in the background: requests use the old one until the new one is there', async () => {
     const device = await slowDevice();
     const first = await device.request();
     device.seconds += HOUR;
@@ -112,7 +112,7 @@ describe('A working key', () => {
     expect(claimsOf(await device.request())).toMatchObject({ expiresAt: NOW + 50 * HOUR });
   });
 
-  it('serves to its end if it cannot be renewed, is tried every five minutes, and then requests say why', async () => {
+  it('serves to its end if it cannot be renewed, is tried every five minutes, and only then requests say why', async () => {
     const onRenewalFailure = vi.fn();
     const device = await slowDevice({ onRenewalFailure });
     const first = await device.request();
@@ -160,7 +160,7 @@ describe('A working key', () => {
   });
 
   describe('when the clock is set', () => {
-    it('back, to before the statement begins, is made anew at once', async () => {
+    it('back, to before the statement begins, is made again immediately', async () => {
       const device = await slowDevice();
       await device.request();
       device.seconds -= 24 * HOUR;
@@ -168,7 +168,7 @@ describe('A working key', () => {
       expect(device.signatures).toBe(2);
     });
 
-    it('back by some seconds after it was made, is made anew in the background', async () => {
+    it('back by some seconds after it was made, is made again in the background', async () => {
       const device = await slowDevice();
       const first = await device.request();
       device.seconds -= 200;
@@ -179,7 +179,7 @@ describe('A working key', () => {
       expect(device.signatures).toBe(2);
     });
 
-    it('back by less than it has lived, stays', async () => {
+    it('back by less time than it has lived, stays', async () => {
       const device = await slowDevice();
       const first = await device.request();
       device.seconds += 600;
@@ -188,7 +188,7 @@ describe('A working key', () => {
       expect(device.signatures).toBe(1);
     });
 
-    it('forward, beyond its end, is made anew at once; and again when the clock is put right', async () => {
+    it('forward, beyond its end, is made again immediately; and again when the clock is set right', async () => {
       const device = await slowDevice();
       await device.request();
       device.seconds += 365 * 24 * HOUR;
@@ -200,7 +200,7 @@ describe('A working key', () => {
       expect(device.signatures).toBe(3);
     });
 
-    it('while the device signs, is not used if that ends before it begins', async () => {
+    it('while the device signs, is not used if it has ended by then', async () => {
       const device = await slowDevice();
       let open = () => {};
       device.gate = new Promise((resolve) => {
@@ -214,7 +214,7 @@ describe('A working key', () => {
       expect(device.signatures).toBe(2);
     });
 
-    it('back, after a renewal that failed, is tried again', async () => {
+    it('back, after a renewal that failed, is renewed again', async () => {
       const device = await slowDevice();
       await device.request();
       device.seconds += HOUR;
@@ -238,7 +238,7 @@ describe('A working key', () => {
   });
 
   describe('that a server refuses', () => {
-    it('is renewed at once, from now on, once more after five minutes, and then not within an hour', async () => {
+    it('is renewed immediately, then once more after five minutes, and then not for an hour', async () => {
       const device = await slowDevice();
       const first = await device.request();
       device.seconds += 60;
@@ -266,7 +266,7 @@ describe('A working key', () => {
       }
     });
 
-    it('while it is being renewed anyway is renewed again, since that one may have been cut, too', async () => {
+    it('while a renewal is under way is renewed again, since the new one may have been cut, too', async () => {
       const device = await slowDevice();
       const first = await device.request();
       device.seconds += HOUR;
@@ -283,7 +283,7 @@ describe('A working key', () => {
       await vi.waitFor(async () => expect(claimsOf(await device.request())?.issuedAt).toBe(NOW + HOUR));
     });
 
-    it('is not renewed again because the clock is set back by a second', async () => {
+    it('is not renewed again if the clock is set back by a second', async () => {
       const device = await slowDevice();
       const first = await device.request();
       first.refused?.();
@@ -309,7 +309,7 @@ describe('A working key', () => {
       await vi.waitFor(async () => expect(claimsOf(await device.request())?.issuedAt).toBe(NOW + 300));
     });
 
-    it('does not keep the response back: not even if it has ended, and the device key waits for a person', async () => {
+    it('does not delay the response: not even if it has ended, and the device key waits for a person', async () => {
       const device = await slowDevice();
       const client = createClient({
         signer: device.signer,
@@ -361,7 +361,7 @@ describe('A working key', () => {
         return { device, target, fetch };
       }
 
-      it('a request is sent once more, with a key that counts', async () => {
+      it('a request is sent once more, with a key that the target accepts', async () => {
         const { device, target, fetch } = await withTarget();
         expect((await fetch('https://api.example.com/')).status).toBe(200);
         device.seconds += 10;
@@ -371,7 +371,7 @@ describe('A working key', () => {
         expect([device.signatures, target.requests.length]).toEqual([2, 3]);
       });
 
-      it('the first request of a new process succeeds, and those beside it', async () => {
+      it('the first request of a new process succeeds, and the ones next to it', async () => {
         const { device, target, fetch } = await withTarget();
         target.keysSince = NOW;
         const all = await Promise.all(Array.from({ length: 5 }, () => fetch('https://api.example.com/')));
@@ -379,7 +379,7 @@ describe('A working key', () => {
         expect([device.signatures, target.requests.length]).toEqual([2, 10]);
       });
 
-      it('over plain http a request is not repeated, and the next one counts', async () => {
+      it('over plain http a request is not repeated, and the next one is accepted', async () => {
         const { device, target, fetch } = await withTarget();
         target.keysSince = NOW;
         expect((await fetch('http://api.example.com/')).status).toBe(401);
@@ -389,7 +389,7 @@ describe('A working key', () => {
         expect(target.requests).toHaveLength(2);
       });
 
-      it('a caller that is not trusted at all asks its device key once more, and no further', async () => {
+      it('a caller that is not trusted at all asks its device key once more, and then stops', async () => {
         const { device, target, fetch } = await withTarget();
         target.isTrusting = false;
         for (let i = 0; i < 5; i++) expect((await fetch('https://api.example.com/')).status).toBe(401);
@@ -424,7 +424,7 @@ describe('A working key', () => {
     expect(make({ lifetimeSeconds: 86_100 })).not.toThrow();
   });
 
-  it('says so if the device key signs wrongly', async () => {
+  it('reports a device key that signs wrongly', async () => {
     const { publicKey } = await signerOf('controller');
     const signer = withWorkingKey({ publicKey, sign: async () => new Uint8Array(63) });
     await expect(signRequest(view, signer)).rejects.toThrow(

@@ -54,7 +54,7 @@ async function codeOf(verifying: Promise<Accepted<unknown> | Refused>): Promise<
 }
 
 describe('check 9: require', () => {
-  it('refuses a device without the scope, and names the scope alone', async () => {
+  it('refuses a device without the scope, and names only that scope', async () => {
     const { verifier, refusals } = requiring(['orders:write'], { require: 'orders:read' });
     const verdict = await verifier.verify(await signed());
     if (verdict.ok) throw new Error('accepted');
@@ -96,12 +96,12 @@ describe('check 9: require', () => {
     expect(refusals.map(({ scope }) => scope)).toEqual(missing ? [missing] : []);
   });
 
-  it('asks nothing of a device where it is left out', async () => {
+  it('requires nothing of a device if it is left out', async () => {
     const { verifier } = requiring(undefined, {});
     expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
   });
 
-  it('keeps to what it was given, whatever becomes of the list', async () => {
+  it('keeps the list that it was given, whatever happens to that list', async () => {
     const require = ['orders:read'];
     const { verifier } = requiring(['orders:write'], { require });
     require[0] = 'orders:write';
@@ -139,12 +139,12 @@ describe('check 9: require', () => {
     ['invalid_signature', {}, (good) => ({ ...good, method: 'DELETE' })],
     ['device_expired', { expiresAt: NOW - 1 }, (good) => good],
     ['role_not_allowed', { roles: ['target'] }, (good) => good],
-  ])('comes behind %s, so that only a proven caller learns of scopes', async (code, more, change) => {
+  ])('comes after %s, so that only a proven caller learns about scopes', async (code, more, change) => {
     const verifier = verifierAt({ allowList: listWith([], more), require: 'orders:read' });
     expect(await codeOf(verifier.verify(change(await signed())))).toBe(code);
   });
 
-  it('comes behind the nonce: a recorded request that was refused is a replay once the scope was given', async () => {
+  it('comes after the nonce: a recorded request that was refused is a replay once the scope was given', async () => {
     const source = new Changing();
     const verifier = verifierAt({ allowList: source, require: 'orders:read' });
     const request = await signed();
@@ -155,7 +155,7 @@ describe('check 9: require', () => {
     expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
   });
 
-  it('comes before the body, of which nothing is read', async () => {
+  it('comes before the body, which it does not read', async () => {
     const { verifier } = requiring([], { require: 'orders:read' });
     const body = vi.fn(async () => text('x'));
     const request = { ...(await signed({ method: 'POST', body: text('x') })), body };
@@ -164,7 +164,7 @@ describe('check 9: require', () => {
     expect(body).not.toHaveBeenCalled();
   });
 
-  it('counts no refused request as use: nothing is noted, and no lease is renewed', async () => {
+  it('does not count a refused request as use: nothing is noted, and no lease is renewed', async () => {
     const onAccept = vi.fn(() => undefined);
     const now = () => NOW * 1000;
     const nonceStore = new InMemoryNonceStore({ now, startedAt: NOW - 60 });
@@ -176,7 +176,7 @@ describe('check 9: require', () => {
     expect(onAccept).toHaveBeenCalledTimes(1);
   });
 
-  it('gives the handler what the device has, which nobody can change', async () => {
+  it('gives the handler the scopes of the device, which nobody can change', async () => {
     const scopes = ['orders:read', 'reports:*'];
     const { verifier } = requiring(scopes, { require: 'orders:read' });
     const verdict = await verifier.verify(await signed());
@@ -192,7 +192,7 @@ describe('check 9: require', () => {
 });
 
 describe('a second verify() of one request', () => {
-  it('looks at its own require, without a second claim', async () => {
+  it('checks its own require, without a second claim', async () => {
     const claim = vi.fn((store: InMemoryNonceStore, ...rest: Parameters<InMemoryNonceStore['claim']>) =>
       store.claim(...rest),
     );
@@ -237,7 +237,7 @@ describe('a body that arrives slowly', () => {
     return verifier.verify({ ...good, body: slow });
   };
 
-  it('is refused where the scope was taken away meanwhile', async () => {
+  it('is refused if the scope was taken away in the meantime', async () => {
     const source = new Changing();
     source.list = listWith(['orders:*']);
     const verdict = await upload(source, () => {
@@ -286,7 +286,7 @@ describe('a body that handlers read while it arrives', () => {
     }
   };
 
-  it('does not end where the scope was taken away meanwhile', async () => {
+  it('does not end if the scope was taken away in the meantime', async () => {
     const source = new Changing();
     source.list = listWith(['orders:read']);
     const refusals: Refusal[] = [];
@@ -303,7 +303,7 @@ describe('a body that handlers read while it arrives', () => {
     expect(refusals).toMatchObject([{ code: 'scope_missing', scope: 'orders:read' }]);
   });
 
-  it('does not end where a second verify() requires a scope that was taken away meanwhile', async () => {
+  it('does not end if a second verify() requires a scope that was taken away in the meantime', async () => {
     const source = new Changing();
     source.list = listWith(['orders:read']);
     const nonceStore = new InMemoryNonceStore({ now: () => NOW * 1000, startedAt: NOW - 60 });
@@ -349,7 +349,7 @@ describe('hasScope()', () => {
     ['a caller without scopes', { authMesh: { deviceId } }],
     ['scopes in one text', { authMesh: { scopes: 'orders:read' } }],
     ['a request of Express whose headers name a caller', { get: () => ({ scopes: ['*'] }) }],
-  ])('of what was not verified is false: %s', (_, request) => {
+  ])('of a request that was not verified is false: %s', (_, request) => {
     expect(hasScope(request as never, 'orders:read')).toBe(false);
   });
 

@@ -16,7 +16,7 @@ describe.each(providers)('vectors of rotations with the $id provider', (crypto) 
     expect(read).toEqual({ ...rest, formerKey: bytesOf(formerKey), nextKey: bytesOf(nextKey), text });
   });
 
-  it('makes the same text, apart from its signatures', async () => {
+  it('makes the same text, except for its signatures', async () => {
     const [first] = rotation.statements;
     const { text = '', rotation: expected } = first ?? {};
     const signer = (publicKey: string) => ({

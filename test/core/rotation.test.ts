@@ -55,7 +55,7 @@ describe('A statement about the next key', () => {
     ['two signatures of the former key', () => statementOf(json(), { by: [former, former] })],
     ['two signatures of the next key', () => statementOf(json(), { by: [next, next] })],
     ['the signatures in the other order', () => statementOf(json(), { by: [next, former] })],
-    ['the signature of the former key alone', () => statementOf(json(), { by: [former] })],
+    ['only the signature of the former key', () => statementOf(json(), { by: [former] })],
     ['three signatures', () => statementOf(json(), { by: [former, next, next] })],
     ['another label', () => statementOf(json(), { label: 'amesh enrolment v1\n' })],
     ['no label', () => statementOf(json(), { label: '' })],
@@ -74,16 +74,16 @@ describe('A statement about the next key', () => {
     ['a time in milliseconds', () => statementOf(json({ iat: NOW * 1000 }))],
     ['a broken time', () => statementOf(json({ iat: NOW + 0.5 }))],
     ['a time before 1970', () => statementOf(json({ iat: -1 }))],
-    ['a target that is no ID', () => statementOf(json({ target: 'orders-api' }))],
+    ['a target that is not an ID', () => statementOf(json({ target: 'orders-api' }))],
     ['the same key twice', () => statementOf(json({ new: claims.old }), { by: [former, former] })],
     ['a key of 32 bytes', () => statementOf(json({ new: toBase64Url(next.publicKey.slice(1)) }))],
     ['an uncompressed key', () => statementOf(json({ new: toBase64Url(new Uint8Array(65).fill(4)) }))],
     ['a key off the curve', () => statementOf(json({ new: `Av${'_'.repeat(42)}` }))],
-  ])('does not count with %s', async (_, make) => {
+  ])('is not valid with %s', async (_, make) => {
     expect(await read(await make())).toBeNull();
   });
 
-  it('does not count with one character changed, wherever that is', async () => {
+  it('is not valid with one character changed, wherever that is', async () => {
     const text = await statement();
     for (let i = 0; i < text.length; i++) {
       for (const other of ['A', 'B', '.', '=', ' ', ''].filter((each) => each !== text[i]))
@@ -92,7 +92,7 @@ describe('A statement about the next key', () => {
     for (const more of ['A', '.', ' ', '\n', '=']) expect(await read(text + more)).toBeNull();
   });
 
-  it('does not count with the other s, which anybody can compute', async () => {
+  it('is not valid with the other s, which anybody can compute', async () => {
     const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
     const parts = (await statement()).split('.');
     for (const i of [1, 2]) {
@@ -106,7 +106,7 @@ describe('A statement about the next key', () => {
     }
   });
 
-  it('counts from 5 minutes before its time until 30 days after it', () => {
+  it('is valid from 5 minutes before its time until 30 days after it', () => {
     const rotation = { issuedAt: NOW };
     const at = (seconds: number) => isInTime(rotation, (NOW + seconds) * 1000);
     expect([at(-301), at(-300), at(0), at(30 * 86_400), at(30 * 86_400 + 1)]).toEqual([
@@ -121,7 +121,7 @@ describe('A statement about the next key', () => {
 });
 
 describe('AuthMesh-Rotation', () => {
-  it('carries a statement, or what the former key says of its successor', async () => {
+  it('carries a statement, or what the former key says about its successor', async () => {
     const text = await statement();
     expect(readRotationField(text)).toEqual({ kind: 'rotate', text });
     for (const kind of ['withdraw', 'retire'] as const)
@@ -140,7 +140,7 @@ describe('AuthMesh-Rotation', () => {
     expect(readRotationField(text)).toBeNull();
   });
 
-  it('is answered in one of four words', () => {
+  it('is answered with one of four words', () => {
     for (const word of ['waiting', 'accepted', 'refused', 'unavailable'])
       expect(readRotationAnswer(word)).toBe(word);
     for (const text of [null, '', 'Accepted', 'accepted ', 'accepted, refused'])

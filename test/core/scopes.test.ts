@@ -8,7 +8,7 @@ describe('a scope', () => {
   });
 
   it.each(['', 'x'.repeat(65), 'Orders', 'a b', 'ä', 'a\n', 'a,b', 'a/b', null, 7, ['a']])(
-    '%j is none',
+    '%j is not a scope',
     (text) => {
       expect([isScope(text), isScopePattern(text)]).toEqual([false, false]);
     },
@@ -19,7 +19,7 @@ describe('a scope', () => {
   });
 
   it.each(['**', 'orders*', 'orders:**', '*:read', 'a:*:b', ':*', `${'x'.repeat(63)}:*`])(
-    '%s is no pattern',
+    '%s is not a pattern',
     (text) => {
       expect(isScopePattern(text)).toBe(false);
     },

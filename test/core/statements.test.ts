@@ -61,12 +61,12 @@ describe('A statement about a working key', () => {
     ['four parts', `${good}.`],
     ['more than 1,024 characters', `${good}${'A'.repeat(1024)}`],
     ['no signature in the last part', `${head}.${body}.${'A'.repeat(85)}`],
-    ['a line end behind it', `${good}\n`],
+    ['a line end after it', `${good}\n`],
     ['another alg', changed({ header: { alg: 'none' } })],
     ['another typ', changed({ header: { typ: 'amesh-grant+jwt' } })],
-    ['a member more in its header', changed({ header: { kid: 'x' } })],
-    ['a claim more', changed({ payload: { nbf: 0 } })],
-    ['a claim less', changed({ payload: { jti: undefined } })],
+    ['one member more in its header', changed({ header: { kid: 'x' } })],
+    ['one claim more', changed({ payload: { nbf: 0 } })],
+    ['one claim less', changed({ payload: { jti: undefined } })],
     [
       'a doubled member',
       signed(`${head}.${Buffer.from(json.replace('{', '{"exp":9,')).toString('base64url')}`),
@@ -78,7 +78,7 @@ describe('A statement about a working key', () => {
     ],
     ['d in its cnf', changed({ payload: { cnf: { jwk: { kty: 'EC', crv: 'P-256', x, y, d: x } } } })],
     [
-      'a kid beside the jwk',
+      'a kid next to the jwk',
       changed({ payload: { cnf: { jwk: { kty: 'EC', crv: 'P-256', x, y }, kid: 'x' } } }),
     ],
     ['another curve', changed({ payload: { cnf: { jwk: { kty: 'EC', crv: 'P-384', x, y } } } })],
@@ -87,7 +87,7 @@ describe('A statement about a working key', () => {
       'x and y exchanged, which is off the curve',
       changed({ payload: { cnf: { jwk: { kty: 'EC', crv: 'P-256', x: y, y: x } } } }),
     ],
-    ['an issuer that is no device', changed({ payload: { iss: 'someone' } })],
+    ['an issuer that is not a device', changed({ payload: { iss: 'someone' } })],
     ['an end before its beginning', changed({ payload: { exp: CLAIMS.issuedAt } })],
     ['a life of over a day', changed({ payload: { exp: CLAIMS.issuedAt + 86_401 } })],
     ['times as text', changed({ payload: { iat: '1700000000' } })],
@@ -116,7 +116,7 @@ describe('A statement about a working key', () => {
 });
 
 describe('isOnCurve()', () => {
-  it('knows the points of generated keys, and no others', () => {
+  it('accepts the points of generated keys, and no others', () => {
     expect(isOnCurve({ x, y })).toBe(true);
     expect(isOnCurve({ x: y, y: x })).toBe(false);
     expect(isOnCurve({ x, y: x })).toBe(false);

@@ -11,7 +11,7 @@ describe('strict UTF-8', () => {
     ['half a character', [0xe2, 0x82]],
     ['an overlong slash', [0xc0, 0xaf]],
     ['half a surrogate pair', [0xed, 0xa0, 0x80]],
-  ])('throws for %s, and reads the next bytes as ever', (_, bytes) => {
+  ])('throws for %s, and reads the next bytes as usual', (_, bytes) => {
     expect(() => fromUtf8(new Uint8Array(bytes))).toThrow(TypeError);
     expect(fromUtf8(toUtf8('é'))).toBe('é');
   });
@@ -28,7 +28,7 @@ describe('a strict JSON object', () => {
     expect(parseObject(toUtf8(text))).toBeNull();
   });
 
-  it('is not read from bytes that are no UTF-8', () => {
+  it('is not read from bytes that are not UTF-8', () => {
     expect(parseObject(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]))).toBeNull();
   });
 
@@ -54,7 +54,7 @@ describe('a strict JSON object', () => {
     ['members of its prototype', Object.create({ a: 1, b: 2 })],
     ['nothing, being null', null],
     ['nothing, being a text', 'ab'],
-  ])('has not exactly the members with %s', (_, value) => {
+  ])('does not have exactly the members with %s', (_, value) => {
     expect(hasExactly(value, ['a', 'b'])).toBe(false);
   });
 });

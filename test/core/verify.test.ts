@@ -24,7 +24,7 @@ async function codeOf(promise: Promise<{ ok: boolean; code?: string }>) {
 }
 
 describe('a verdict', () => {
-  it('names the caller and gives the body back', async () => {
+  it('names the caller and returns the body', async () => {
     const verdict = await verifierAt().verify(await signed({ method: 'POST', body: text('hello') }));
     expect(verdict).toMatchObject({
       ok: true,
@@ -33,7 +33,7 @@ describe('a verdict', () => {
     });
   });
 
-  it('says later whether its caller may still call, by the list of then', async () => {
+  it('says later whether its caller may still call, by the list of that moment', async () => {
     const device = vectorAllowList.devices.find(({ deviceId }) => deviceId === controller.deviceId);
     if (device === undefined) throw new Error('not in the vectors');
     const listOf = (scopes: string[]) =>
@@ -85,7 +85,7 @@ describe('a verdict', () => {
     ]);
   });
 
-  it('says the time where the time was the reason', async () => {
+  it('gives the time if the time was the reason', async () => {
     const verdict = await verifierAt(at(NOW + 31)).verify(await signed());
     if (verdict.ok) throw new Error('accepted');
     expect(verdict.response.headers.get('date')).toBe(new Date((NOW + 31) * 1000).toUTCString());
@@ -124,7 +124,7 @@ describe('check 3: hosts', () => {
     signed({ authority }, options);
   const without = { allowList: { ...vectorAllowList, hosts: [] } };
 
-  it('answers to its hosts only, the port included', async () => {
+  it('accepts its hosts only, including the port', async () => {
     const verifier = verifierAt({ hosts: ['a.example', 'b.example:8443'] });
     expect(await codeOf(verifier.verify(await requestTo('a.example')))).toBe('accepted');
     expect(await codeOf(verifier.verify(await requestTo('A.EXAMPLE:443')))).toBe('accepted');
@@ -134,7 +134,7 @@ describe('check 3: hosts', () => {
     expect(await codeOf(verifier.verify(await requestTo('localhost:3000')))).toBe('wrong_host');
   });
 
-  it('without hosts answers to loopback names and to its own id', async () => {
+  it('without hosts accepts loopback names and its own ID', async () => {
     const verifier = verifierAt(without);
     for (const name of ['localhost:3000', 'api.localhost', '127.0.0.1:1', '127.9.9.9', '[::1]:3000']) {
       const request = await requestTo(name);
@@ -157,7 +157,7 @@ describe('check 3: hosts', () => {
     expect(await codeOf(verifier.verify(named))).toBe('accepted');
   });
 
-  it('a request for one local server is refused by another on the same machine', async () => {
+  it('refuses a request for another local server on the same machine', async () => {
     const request = await requestTo('localhost:3000');
     expect(await codeOf(verifierAt(without).verify({ ...request, localPort: 4000 }))).toBe('wrong_host');
     expect(await codeOf(verifierAt(without).verify({ ...request, localPort: 3000 }))).toBe('accepted');
@@ -181,7 +181,7 @@ describe('check 3: hosts', () => {
     expect(refusals[1]?.fix).toBe('If callers use it: amesh config hosts new.example,localhost:3000');
   });
 
-  it('does not advise to set what would not count', async () => {
+  it('does not advise to set something that would have no effect', async () => {
     const refusals: Refusal[] = [];
     const verifier = verifierAt({ hosts: ['a.example'], onRefusal: (it) => refusals.push(it) });
     await verifier.verify(await requestTo('new.example'));
@@ -199,7 +199,7 @@ describe('check 3: hosts', () => {
     );
   });
 
-  it('quotes nothing that is no name of a target', async () => {
+  it('quotes only what is a name of a target', async () => {
     const refusals: Refusal[] = [];
     const verifier = verifierAt({ onRefusal: (it) => refusals.push(it) });
     const { headers, ...request } = await signed();
@@ -208,7 +208,7 @@ describe('check 3: hosts', () => {
     expect(refusals[0]?.detail).toMatch(/^The request is for none, but this device is am_/);
   });
 
-  it('believes X-Forwarded-Host only where it is told to', async () => {
+  it('trusts X-Forwarded-Host only if it is told to', async () => {
     const request = await requestTo('api.example.com');
     const forwarded = {
       ...request,
@@ -228,7 +228,7 @@ describe('check 3: hosts', () => {
     expect(await codeOf(verifierAt({ trustForwardedHost: true }).verify(appended))).toBe('wrong_host');
   });
 
-  it('puts back what a proxy has rewritten', async () => {
+  it('restores what a proxy has rewritten', async () => {
     const request = await signed({ target: '/v1/orders?a=1' });
     const seen = { ...request, authority: 'inner:3000', target: '/orders?a=1' };
     const verifier = verifierAt({ authority: 'api.example.com', pathPrefix: '/v1' });
@@ -255,7 +255,7 @@ describe('check 4: time', () => {
     expect(await verify((NOW - 30) * 1000 - 1)).toBe('timestamp_out_of_range');
   });
 
-  it('gives an end no tolerance', async () => {
+  it('allows no tolerance for an end', async () => {
     const request = () => signed({}, { format: 'rfc9421', expires: NOW + 5 });
     expect(await codeOf(verifierAt(at(NOW + 5)).verify(await request()))).toBe('accepted');
     expect(await codeOf(verifierAt({ now: () => (NOW + 5) * 1000 + 1 }).verify(await request()))).toBe(
@@ -263,7 +263,7 @@ describe('check 4: time', () => {
     );
   });
 
-  it('a restart opens no hole: what was signed before the memory store began is refused', async () => {
+  it('a restart opens no gap: what was signed before the memory store began is refused', async () => {
     const nonceStore = new InMemoryNonceStore({ ...at(NOW), startedAt: NOW });
     expect(await codeOf(verifierAt({ nonceStore }).verify(await signed({}, { created: NOW - 1 })))).toBe(
       'timestamp_out_of_range',
@@ -289,7 +289,7 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
-  it('has ended only for a caller whose signature is right, and once its nonce is claimed', async () => {
+  it('says that a lease has ended only if the signature is right, and once the nonce is claimed', async () => {
     const device = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
     const listWith = (expiresAt: number) =>
       createAllowList({ hosts: ['api.example.com'], devices: [{ ...device, expiresAt }] });
@@ -318,7 +318,7 @@ describe('checks 5 to 7: the device', () => {
     expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
   });
 
-  it('a known id with another key is a broken list, not a device', async () => {
+  it('a known ID with another key is a broken list, not a device', async () => {
     const device = {
       deviceId: controller.deviceId,
       publicKey: vectors.devices.stranger.publicKey,
@@ -331,7 +331,7 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
-  it('a key that has verified under its own id is not taken for another id', async () => {
+  it('a key that has verified under its own ID is not accepted for another ID', async () => {
     const own = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
     const admin = { ...own, deviceId: 'am_AAAAAAAAAAAAAAAA', friendlyName: 'admin' };
     const verifier = verifierAt({ allowList: { hosts: ['api.example.com'], devices: [own, admin] } });
@@ -343,7 +343,7 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
-  it('a key that has verified is not kept for an id that has another one by now', async () => {
+  it('a key that has verified is not kept for an ID that has another one by now', async () => {
     const own = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
     const listWith = (publicKey: string) =>
       createAllowList({ hosts: ['api.example.com'], devices: [{ ...own, publicKey }] });
@@ -392,7 +392,7 @@ describe('an apostrophe that the runtime hides', () => {
 });
 
 describe('check 8: the nonce', () => {
-  it('the same request is none the second time, also where it takes no fields', async () => {
+  it('the same request is not a replay the second time, even if it is frozen', async () => {
     const verifier = verifierAt();
     const view = Object.freeze(await signed());
     expect(await codeOf(verifier.verify(view))).toBe('accepted');
@@ -401,7 +401,7 @@ describe('check 8: the nonce', () => {
     expect(Reflect.ownKeys(view)).toEqual(Reflect.ownKeys(await signed()));
   });
 
-  it('a replay is refused, and the same request verified twice is none', async () => {
+  it('a replay is refused, but the same request verified twice is not a replay', async () => {
     const verifier = verifierAt();
     const request = await signed();
     const first = await verifier.verify(request);
@@ -420,7 +420,7 @@ describe('check 8: the nonce', () => {
     expect(await codeOf(verifier.verify(view))).toBe('replay_detected');
   });
 
-  it('one request at once a hundred times is accepted once', async () => {
+  it('of one request sent a hundred times at once, one is accepted', async () => {
     const verifier = verifierAt();
     const request = await signed();
     const verdicts = await Promise.all(Array.from({ length: 100 }, () => verifier.verify({ ...request })));
@@ -455,7 +455,7 @@ describe('check 8: the nonce', () => {
     expect({ claimed, read }).toEqual({ claimed: 1, read: 1 });
   });
 
-  it('is kept for as long as any verifier could take the request, and 10 s for other clocks', async () => {
+  it('is kept for as long as any verifier could accept the request, and 10 s for other clocks', async () => {
     const kept: number[] = [];
     const nonceStore: NonceStore = {
       claim(_device, _nonce, keepUntilMs) {
@@ -472,7 +472,7 @@ describe('check 8: the nonce', () => {
     expect(kept).toEqual([310, 340, 600, 610]);
   });
 
-  it('a store that loses its memory while it is asked lets in nothing from before', async () => {
+  it('a store that loses its memory during a claim accepts nothing from before', async () => {
     const nonceStore = {
       startedAt: NOW - 60,
       async claim() {
@@ -486,7 +486,7 @@ describe('check 8: the nonce', () => {
     );
   });
 
-  it('a store that fails lets nobody in', async () => {
+  it('a store that fails accepts nobody', async () => {
     for (const claim of [
       () => {
         throw new Error('down');
@@ -511,7 +511,7 @@ describe('check 10: the body', () => {
     expect(await codeOf(verifierAt({ maxBodyBytes: 0 }).verify(await signed()))).toBe('accepted');
   });
 
-  it('takes a SHA-256 digest beside another one, and no other alone', async () => {
+  it('accepts a SHA-256 digest next to another one, and no other one alone', async () => {
     const good = await signed({ method: 'POST', body: text('hello') });
     const digest = String(good.headers['content-digest']);
     for (const [value, code] of [
@@ -535,7 +535,7 @@ describe('check 10: the body', () => {
     }
   });
 
-  it('a revocation counts for a request whose body is still on its way', async () => {
+  it('a revocation applies to a request whose body is still on its way', async () => {
     let list = createAllowList(vectorAllowList);
     const good = await signed({ method: 'POST', body: text('x') });
     const slow = async () => {
@@ -546,7 +546,7 @@ describe('check 10: the body', () => {
     expect(await codeOf(verifier.verify({ ...good, body: slow }))).toBe('unknown_device');
   });
 
-  it('a failure while it is read is the one of the body', async () => {
+  it('a failure while it is read is reported as one of the body', async () => {
     const good = await signed({ method: 'POST', body: text('x') });
     const failing = async () => {
       throw new Error('socket hang up');
@@ -564,7 +564,7 @@ describe('the allow list', () => {
     },
   });
 
-  it('that cannot be read lets nobody in', async () => {
+  it('that cannot be read accepts nobody', async () => {
     const verdict = await verifierAt(failing(new Error('EACCES'))).verify(await signed());
     expect(verdict).toMatchObject({ ok: false, code: 'allow_list_unavailable', answer: { status: 503 } });
   });
@@ -579,7 +579,7 @@ describe('the allow list', () => {
     expect(verdict.answer.body).toBe(JSON.stringify({ error: wire }));
   });
 
-  it('is asked about each request, so that a revocation counts at once', async () => {
+  it('is asked about each request, so that a revocation applies immediately', async () => {
     let list = createAllowList(vectorAllowList);
     const verifier = verifierAt({ allowList: { current: () => list } });
     expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
@@ -605,7 +605,7 @@ describe('a web Request', () => {
     }
   });
 
-  it('is not verified from a body that somebody has read', async () => {
+  it('is not verified from a body that somebody has already read', async () => {
     const sent = await signRequest(new Request(url, { method: 'POST', body: 'hello' }), await signer(), {
       created: NOW,
     });
@@ -623,7 +623,7 @@ describe('a web Request', () => {
     expect(await codeOf(verifierAt({ maxBodyBytes: 99 }).verify(sent))).toBe('payload_too_large');
   });
 
-  it('is refused before anybody looks at its body, where no body can help it', async () => {
+  it('is refused before anybody reads its body, if no body can save it', async () => {
     // On Node, some servers make a stream of it then, and no longer discard what the client still sends.
     const request = new Request(url, { method: 'POST', body: 'hello', headers: { 'content-length': '5' } });
     let looked = 0;
@@ -658,7 +658,7 @@ describe('a web Request', () => {
     expect(await codeOf(verifierAt().verify(sent))).toBe('accepted');
   });
 
-  it('is signed without its fragment, which is not sent, and not taken with one', async () => {
+  it('is signed and accepted without its fragment, which is not sent', async () => {
     const sent = await signRequest(new Request(`${url}#?a=2`), await signer(), { created: NOW });
     expect(await codeOf(verifierAt().verify(sent))).toBe('malformed_header');
     const { headers } = sent;

@@ -57,7 +57,7 @@ describe('Signing with a working key', () => {
     expect(headers['signature-input']).toContain(`keyid="${controller.deviceId}"`);
   });
 
-  it('refuses to sign the statement of somebody else without a working key', async () => {
+  it('refuses to sign the statement of another device without a working key', async () => {
     await expect(
       sign(await signerOf('controller'), { headers: { 'authmesh-key': 'eyJ.statement' } }),
     ).rejects.toThrow('This request has the AuthMesh-Key of another signature: remove it first.');
@@ -110,7 +110,7 @@ describe('A working key', () => {
     });
   });
 
-  it('ends when the keys of its device are cut, and new statements count', async () => {
+  it('ends when the keys of its device are cut, and new statements are accepted', async () => {
     const old = await workerOf();
     let list = createAllowList(allowList);
     const { verifier, seen } = judge({ allowList: { current: () => list } });
@@ -123,7 +123,7 @@ describe('A working key', () => {
     expect(await verifier.verify(await sign(await signerOf('controller')))).toMatchObject({ ok: true });
   });
 
-  it('is none while a device has that key: a known one is refused as soon as the device is added', async () => {
+  it('is not one while a device has that key: a known one is refused as soon as the device is added', async () => {
     const { signer } = await workerOf();
     let list = createAllowList(allowList);
     const { verifier, seen } = judge({ allowList: { current: () => list } });
@@ -200,7 +200,7 @@ describe('A working key', () => {
     }
   });
 
-  it('gets the hint which host was signed, as a device does', async () => {
+  it('gets the hint which host was signed, as for a device', async () => {
     const { signer } = await workerOf();
     const { verifier, seen } = judge({
       allowList: { ...allowList, hosts: ['api.example.com', 'other.example'] },
@@ -249,7 +249,7 @@ describe('A statement that was checked', () => {
     return { count, crypto: { ...nodeCrypto, importPublicKey } };
   }
 
-  it('costs one signature check a request, and a first one two', async () => {
+  it('costs one signature check for each request, and two for the first one', async () => {
     const { count, crypto } = counting();
     const { verifier } = judge({ crypto });
     const { signer } = await workerOf();
@@ -259,7 +259,7 @@ describe('A statement that was checked', () => {
     }
   });
 
-  it('costs two once, also where no request with it is ever right', async () => {
+  it('costs two once, even if no request with it is ever right', async () => {
     const { count, crypto } = counting();
     const { verifier } = judge({ crypto });
     const { signer } = await workerOf();
@@ -281,7 +281,7 @@ describe('A statement that was checked', () => {
     }
   });
 
-  it('of requests that are not right displaces none: 64 working keys go on at one check a request', async () => {
+  it('stays if others come with wrong requests: 64 working keys continue at one check for each request', async () => {
     const { count, crypto } = counting();
     const { verifier } = judge({ crypto });
     const signers: Signer[] = [];
@@ -297,7 +297,7 @@ describe('A statement that was checked', () => {
     expect(count.verified).toBe(64);
   });
 
-  it('is checked again when the key of the device in the list is another one', async () => {
+  it('is checked again if the list has another key for the device', async () => {
     const { signer } = await workerOf();
     let list = createAllowList(allowList);
     const { verifier } = judge({ allowList: { current: () => list } });

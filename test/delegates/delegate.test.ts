@@ -81,7 +81,7 @@ function jobWith(text: string, options: AmeshOptions = {}) {
 }
 
 describe('A program with AMESH_DELEGATION', () => {
-  it('calls as the delegate of its device, and names the one target', async () => {
+  it('calls as the delegate of its device, and names its only target', async () => {
     const { text, facts } = await lend();
     const server = await serve({ require: 'orders:read' });
     for (const format of ['authmesh', 'rfc9421'] as const) {
@@ -94,14 +94,14 @@ describe('A program with AMESH_DELEGATION', () => {
     expect(server.seen).toEqual([target.identity.deviceId, target.identity.deviceId]);
   });
 
-  it('with two targets names none, and is let in by each', async () => {
+  it('with two targets names neither, and is accepted by each', async () => {
     const { text } = await lend({ targets: [target.identity.deviceId, caller.identity.deviceId] });
     const server = await serve({ require: 'orders:read' });
     expect((await jobWith(text).fetch(server.origin)).status).toBe(200);
     expect(server.seen).toEqual([undefined]);
   });
 
-  it('has only what its delegation and its device have, and is told what is missing', async () => {
+  it('has only what both its delegation and its device have, and learns what is missing', async () => {
     const job = jobWith((await lend()).text);
     for (const [scope, status] of [
       ['orders:read', 200],
@@ -128,7 +128,7 @@ describe('A program with AMESH_DELEGATION', () => {
     expect((await job.fetch(server.origin)).status).toBe(200);
   });
 
-  it('is refused by a route that says nothing, and told why', async () => {
+  it('is refused by a route that does not allow delegates, and learns why', async () => {
     const job = jobWith((await lend()).text);
     const server = await serve({});
     expect((await job.fetch(server.origin)).status).toBe(403);
@@ -149,7 +149,7 @@ describe('A program with AMESH_DELEGATION', () => {
   });
 
   it.each<[string, (list: Parameters<Parameters<Device['trust']['update']>[0]>[0], id: string) => unknown]>([
-    ['its id is revoked', (list, id) => endDelegation(list, id, now())],
+    ['its ID is revoked', (list, id) => endDelegation(list, id, now())],
     ['the keys of its device are cut', (list) => cutKeys(list, caller.identity.deviceId, now())],
     ['its device is revoked', (list) => revokeDevice(list, caller.identity.deviceId, now())],
   ])('is refused once %s', async (_what, change) => {
@@ -161,7 +161,7 @@ describe('A program with AMESH_DELEGATION', () => {
     await vi.waitFor(async () => expect((await job.fetch(server.origin)).status).toBe(401), 10_000);
   });
 
-  it('goes on where another delegation is revoked', async () => {
+  it('continues if another delegation is revoked', async () => {
     const [mine, other] = [await lend(), await lend()];
     const server = await serve({ require: 'orders:read' });
     await target.trust.update(async (list) => void endDelegation(list, other.facts.id, now()));
@@ -175,7 +175,7 @@ describe('A program with AMESH_DELEGATION', () => {
     expect(server.seen).toEqual([]);
   });
 
-  it('does nothing but call', async () => {
+  it('can do nothing but call', async () => {
     const job = jobWith((await lend()).text);
     const message = /^With AMESH_DELEGATION, this instance is a delegate: it can send requests/;
     expect(() => job.verify()).toThrow(message);
@@ -192,7 +192,7 @@ describe('A program with AMESH_DELEGATION', () => {
     ['AMESH_OWNER_KEY', { env: { AMESH_OWNER_KEY: 'A' } }],
     ['AMESH_STORE_URL', { env: { AMESH_STORE_URL: 'redis://127.0.0.1' } }],
     ['AMESH_BOOTSTRAP_TOKEN', { env: { AMESH_BOOTSTRAP_TOKEN: 'eyJ' } }],
-  ])('takes no %s', async (name, { env = {}, ...options }) => {
+  ])('refuses %s', async (name, { env = {}, ...options }) => {
     const { text } = await lend();
     const amesh = createAmesh({ ...options, env: { ...env, AMESH_DELEGATION: text } });
     const error = await amesh.fetch('http://127.0.0.1:9').catch((thrown) => thrown);
@@ -218,7 +218,7 @@ describe('A program with AMESH_DELEGATION', () => {
     expect(inspect(error)).not.toContain('secret');
   });
 
-  it('leaves an environment that was given as it is', async () => {
+  it('does not change an environment that was given', async () => {
     const env = { AMESH_DELEGATION: (await lend()).text };
     const server = await serve({ require: 'orders:read' });
     expect((await createAmesh({ env }).fetch(server.origin)).status).toBe(200);
@@ -233,7 +233,7 @@ describe('A process with AMESH_DELEGATION', () => {
   });
   afterAll(() => script?.remove());
 
-  it('needs no folder, keeps the secret from its children, makes it no argument, and has it in its threads', async () => {
+  it('needs no folder, hides the secret from its children and its arguments, and has it in its threads', async () => {
     const { text } = await lend();
     const server = await serve({ require: 'orders:read' });
     const home = await mkdtemp(join(root, 'home-'));
@@ -256,7 +256,7 @@ describe('A process with AMESH_DELEGATION', () => {
 });
 
 describe('a delegate with the key of its target', () => {
-  it('takes proven answers only, and a delegate without takes none', async () => {
+  it('accepts only proven answers, and a delegate without the key accepts none', async () => {
     const { origin } = await serve({ delegates: true });
     const key = { targetKeys: [target.identity] };
     const call = async (change: Partial<IssueDelegationOptions>) => {

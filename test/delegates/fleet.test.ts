@@ -80,7 +80,7 @@ function refuse(prepare: () => Promise<{ env: Record<string, string>; stop(): Pr
   const all = async (job: { fetch: typeof globalThis.fetch }, status: number) =>
     (await statusesOf(job)).every((each) => each === status);
 
-  it('refuse a delegate that was revoked within a second, and no other of its device', async () => {
+  it('refuse a revoked delegate within a second, and no other one of its device', async () => {
     const { jobs } = await createCaller('first');
     const [revoked, other] = jobs;
     await otherwiseForMs(() => all(revoked, 200)); // once each knows the caller
@@ -89,7 +89,7 @@ function refuse(prepare: () => Promise<{ env: Record<string, string>; stop(): Pr
     expect(await statusesOf(other)).toEqual([200, 200, 200, 200]);
   });
 
-  it('refuse all delegates of a device that was revoked within a second', async () => {
+  it('refuse all delegates of a revoked device within a second', async () => {
     const { identity, jobs } = await createCaller('second');
     const [one, other] = jobs;
     await otherwiseForMs(() => all(one, 200));

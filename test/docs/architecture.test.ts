@@ -12,7 +12,7 @@ it('has the picture of its own table and lists', () => {
   expect(proseOf('docs/architecture.md')).toContain('](images/architecture.svg)');
 });
 
-it('has a picture of plain SVG, which every site shows', () => {
+it('has a picture in plain SVG, which every site shows', () => {
   expect(picture).not.toMatch(/<script|<foreignObject|<image|@import|@font-face|url\(|href=/);
 });
 

@@ -50,7 +50,7 @@ describe('what makes the page', () => {
     errorsPage(codes as Parameters<typeof errorsPage>[0], ['a', 'b'], text);
   const first = '### first\n\nHTTP 401, the client sees `first`.\n\n**Cause:** written.\n\n';
 
-  it('keeps what was written, and takes order, status and what is seen from the tables', () => {
+  it('keeps what people wrote, and takes order, status and client view from the tables', () => {
     const codes = { first: { ...facts, status: 400, wire: 'seen' }, second: facts };
     expect(
       make(codes, page('### second\n\nHTTP 500, the client sees `second`.\n\n**Cause:** own.\n\n', first)),
@@ -59,14 +59,14 @@ describe('what makes the page', () => {
     );
   });
 
-  it('gives a new code the texts of the table, behind the one before it', () => {
+  it('gives a new code the texts of the table, after the code before it', () => {
     const made = make({ first: { ...facts, status: 401, wire: 'first' }, added: facts }, page(first));
     expect(made).toContain(
       `${first}### added\n\nNever on the wire.\n\n**Cause:** It is wrong.\n\n**Fix:** Mend it.\n\n## Codes of`,
     );
   });
 
-  it('drops no text in silence', () => {
+  it('never drops text silently', () => {
     expect(() => make({}, page(first))).toThrow('docs/errors.md describes first twice, or it is no code.');
     expect(() => make({ first: facts }, page(first).replace('| `a` |\n', ''))).toThrow(
       'does not fit its codes: a.',
@@ -74,7 +74,7 @@ describe('what makes the page', () => {
   });
 });
 
-describe(`${PAGE}, of the command line alone`, () => {
+describe(`${PAGE}, for the command line only`, () => {
   const [, section = ''] = readPage(PAGE).split('\n## Codes of the command line\n');
   const rows = [...section.matchAll(/^\| `(\w+)` \| [\d, ]+ \| \S.* \| \S.* \|$/gm)];
 

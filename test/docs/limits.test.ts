@@ -37,7 +37,7 @@ describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
     expect(await processAt(() => (NOW + 19) * 1000).verify(replay(request))).toMatchObject({ ok: true });
   });
 
-  it('a restart on a clock that was set back', async () => {
+  it('a restart after the clock was set back', async () => {
     const request = await signed();
     expect(await processAt(() => NOW * 1000, NOW - 60).verify(request)).toMatchObject({ ok: true });
     expect(await processAt(() => (NOW - 5) * 1000).verify(replay(request))).toMatchObject({ ok: true });
@@ -61,7 +61,7 @@ describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
 });
 
 describe('docs/protocol.md, "A clock that was set back"', () => {
-  it('a server that has started at a time that is still to come says when that is, and that a restart ends it', async () => {
+  it('a server that started at a time in the future says until when, and that a restart ends it', async () => {
     const refusals: Refusal[] = [];
     const running = processAt(
       () => NOW * 1000,
@@ -78,7 +78,7 @@ describe('docs/protocol.md, "A clock that was set back"', () => {
     expect(await processAt(() => NOW * 1000).verify(await signed())).toMatchObject({ ok: true });
   });
 
-  it('after a restart, what lies ahead of the new clock is refused, and counts once more when its time comes', async () => {
+  it('after a restart, what lies ahead of the new clock is refused, and accepted once more when its time comes', async () => {
     const request = await signed({}, { created: NOW + 3600 });
     expect(await processAt(() => (NOW + 3600) * 1000).verify(request)).toMatchObject({ ok: true });
     let nowMs = NOW * 1000;
@@ -91,7 +91,7 @@ describe('docs/protocol.md, "A clock that was set back"', () => {
     expect(await restarted.verify(replay(request))).toMatchObject({ ok: true });
   });
 
-  it('a second restart when the old time has come again refuses it for good', async () => {
+  it('a second restart when the old time has come again refuses it forever', async () => {
     const request = await signed({}, { created: NOW + 3600 });
     const again = processAt(() => (NOW + 3601) * 1000);
     expect(await again.verify(replay(request))).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });

@@ -124,7 +124,7 @@ describe('pages', () => {
     });
   });
 
-  it.each(pages)('%s speaks of no path of a machine', (page) => {
+  it.each(pages)('%s names no path of one machine', (page) => {
     expect(proseOf(page)).not.toMatch(/\/(?:work|root|home\/\w+|Users)\//);
   });
 });

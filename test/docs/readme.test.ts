@@ -22,14 +22,14 @@ it('then shows a server and a client of at most ten lines each', () => {
   for (const block of [server, client]) expect(block?.text.trim().split('\n').length).toBeLessThanOrEqual(10);
 });
 
-it('shows in its picture what both terminals print, which the snippets prove', () => {
+it('shows in its picture what both terminals print, and the snippets prove it', () => {
   const [target = '', controller = ''] = screensOf(readPage('README.md'));
   const picture = readFileSync(`${ROOT}docs/images/pairing.svg`, 'utf8');
   expect(picture, 'run node scripts/draw-pairing.mjs').toBe(drawPairing(target, controller));
   expect(proseOf('README.md')).toContain('](docs/images/pairing.svg)');
 });
 
-it('has a picture of plain SVG, which every site shows', () => {
+it('has a picture in plain SVG, which every site shows', () => {
   const picture = readFileSync(`${ROOT}docs/images/pairing.svg`, 'utf8');
   expect(picture).not.toMatch(/<script|<foreignObject|<image|@import|@font-face|url\(|xlink:|href=/);
   expect(picture.match(/https?:[^\s<']+/g)?.every((url) => /w3\.org|localhost/.test(url))).toBe(true);
@@ -47,7 +47,7 @@ it('names exactly the runtime dependencies, each with a reason', () => {
   for (const [, , reason = ''] of rows) expect(reason).toMatch(/^\S.{20,160}$/);
 });
 
-it('shows nothing that is still coming', () => {
+it('shows nothing that does not exist yet', () => {
   const coming = /tpm2?\b|ssh-agent|keychain|enclave/i;
   for (const { text } of blocksOf('README.md')) expect(text).not.toMatch(coming);
   expect(headingsOf('README.md').map(({ text }) => text)).toContain('Planned');

@@ -89,7 +89,7 @@ const at = ({ page, line }: Block) => `${page}:${line}`;
 const fileOf = ({ page, line }: Block, extension: string) =>
   `${page.replace(/\W/g, '-')}-${line}.${extension}`;
 
-it('leaves out no block but the listed ones', () => {
+it('skips no block but the listed ones', () => {
   const left = all.filter((block) => block.noRun !== undefined);
   expect([...new Set(left.map((block) => `${block.page}: ${block.noRun}`))]).toEqual(NOT_RUN);
 });

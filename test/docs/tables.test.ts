@@ -36,7 +36,7 @@ function variablesRead(): string[] {
 }
 
 describe('docs/configuration.md', () => {
-  it('has every environment variable that the sources read, and says of no other that it works', () => {
+  it('has every environment variable that the sources read, and no other one', () => {
     const rows = rowsBelow('docs/configuration.md', 'Environment variables').filter(
       ({ text }) => !text.startsWith('*coming*'),
     );

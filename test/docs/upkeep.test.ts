@@ -27,7 +27,7 @@ describe('a user who follows docs/upkeep.md', () => {
     expect((await stat(join(home, 'amesh-backup.tgz'))).mode & 0o777).toBe(0o600);
   });
 
-  it('keeps the folder where the backup turns out to be damaged', async () => {
+  it('keeps the folder if the backup is damaged', async () => {
     await expect(follow('Restore', 'echo damaged > ~/amesh-backup.tgz')).rejects.toThrow('tar');
     const kept = join(homes.at(-1) as string, '.amesh', '.passphrase');
     expect(await readFile(kept, 'utf8')).toBe('secret');
