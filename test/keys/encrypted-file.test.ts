@@ -133,7 +133,7 @@ describe('the key file', () => {
     for (let i = 0; i < 3; i++) expect(octets[0]?.[i]).not.toBe(octets[1]?.[i]);
   });
 
-  it('is refused where it is not encrypted', async () => {
+  it('is refused if it is not encrypted', async () => {
     const { ref } = await backend.create({ dir, env: {} });
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     await writeFile(join(dir, ref), privateKey.export({ type: 'pkcs8', format: 'pem' }));
@@ -143,7 +143,7 @@ describe('the key file', () => {
     });
   });
 
-  it('is refused where it holds a key of another curve', async () => {
+  it('is refused if it holds a key of another curve', async () => {
     const { ref } = await backend.create({ dir, env: {} });
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' });
@@ -187,7 +187,7 @@ describe('the passphrase', () => {
     expect(await code({ AUTH_MESH_PASSPHRASE: '', AMESH_PASSPHRASE_FILE: file })).toBe('opened');
   });
 
-  it('is asked for where there is none', async () => {
+  it('is asked for if there is none', async () => {
     const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: SECRET } });
     await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
       code: 'passphrase_required',
@@ -196,7 +196,7 @@ describe('the passphrase', () => {
     });
   });
 
-  it('is said to be gone where it was generated, and nothing is made in its place', async () => {
+  it('is reported as gone if amesh generated it, and nothing is made in its place', async () => {
     const { ref } = await backend.create({ dir, env: {} });
     await rm(join(dir, '.passphrase'));
     const before = await everyFile();
@@ -207,7 +207,7 @@ describe('the passphrase', () => {
     expect(await everyFile()).toEqual(before);
   });
 
-  it('is not left out silently where its file is missing, empty or blank', async () => {
+  it('is not ignored silently if its file is missing, empty or blank', async () => {
     await writeFile(join(root, 'empty'), '\n');
     await writeFile(join(root, 'blank'), ' \t \r\n');
     for (const name of ['missing', 'empty', 'blank']) {
@@ -226,7 +226,7 @@ describe('the passphrase', () => {
     await expect(readdir(dir)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  it('is refused where it is longer than openssl could read again', async () => {
+  it('is refused if it is longer than openssl could read again', async () => {
     const env = { AUTH_MESH_PASSPHRASE: 'x'.repeat(1024) };
     const { ref } = await backend.create({ dir, env });
     expect((await backend.open(ref, { dir, env })).publicKey).toHaveLength(33);
@@ -239,7 +239,7 @@ describe('the passphrase', () => {
   });
 
   it.each(['', 'half-writ', `${'A'.repeat(43)}B`, 'a passphrase of somebody'])(
-    'is not taken for a generated one where .passphrase holds %j',
+    'does not pass for a generated one if .passphrase holds %j',
     async (text) => {
       await mkdir(dir);
       await writeFile(join(dir, '.passphrase'), text);
@@ -254,7 +254,7 @@ describe('the passphrase', () => {
     },
   );
 
-  it('that is wrong opens nothing, and the error holds none of it', async () => {
+  it('opens nothing if it is wrong, and the error does not show it', async () => {
     const ref = await createQuickly(SECRET);
     const error = await backend
       .open(ref, { dir, env: { AUTH_MESH_PASSPHRASE: 'wrong one' } })
@@ -265,7 +265,7 @@ describe('the passphrase', () => {
 });
 
 describe('the modes', () => {
-  it.each([0, 0o022, 0o777])('are the owner’s alone under umask %o', async (mask) => {
+  it.each([0, 0o022, 0o777])('belong to the owner alone under umask %o', async (mask) => {
     const before = process.umask(mask);
     try {
       await createIdentity(dir, {}, { friendlyName: 'server' });
@@ -279,7 +279,7 @@ describe('the modes', () => {
     expect(await modeOf(join(dir, 'keys'))).toBe('700');
   });
 
-  it('of a folder that is there stay, and its keys are in one of 0700', async () => {
+  it('of an existing folder stay, and its keys are in one of 0700', async () => {
     await mkdir(dir);
     await chmod(dir, 0o755);
     await createIdentity(dir, {}, { friendlyName: 'server' });
@@ -289,7 +289,7 @@ describe('the modes', () => {
 });
 
 describe('the list of backends', () => {
-  it('has encrypted-file as its default, and refuses a name that is none', () => {
+  it('has encrypted-file as its default, and refuses an unknown name', () => {
     expect(BACKENDS[0]?.id).toBe('encrypted-file');
     expect(() => findBackend('floppy')).toThrowError(
       expect.objectContaining({
@@ -353,7 +353,7 @@ describe('an encrypted key', () => {
   });
 });
 
-describe('a key file that is not one encrypted key', () => {
+describe('a key file that is not exactly one encrypted key', () => {
   it('is refused, whatever passphrase it would open with', async () => {
     const context = { dir, env: { AUTH_MESH_PASSPHRASE: 'any' } };
     const ref = await createQuickly('any');
@@ -402,7 +402,7 @@ describe('AMESH_PASSPHRASE_FILE', () => {
     await rm(dir, { recursive: true, maxRetries: 20 });
   });
 
-  it('with bytes that are no UTF-8 is refused: all of them would be one passphrase', async () => {
+  it('with bytes that are not UTF-8 is refused: they would all be one passphrase', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
     const path = join(dir, 'passphrase');
     await writeFile(path, Buffer.from([0xff, 0xfe, 0xfd]));
@@ -415,7 +415,7 @@ describe('AMESH_PASSPHRASE_FILE', () => {
 
 describe('what opens a key', () => {
   it.each([{}, { AUTH_MESH_PASSPHRASE: 'another' }])(
-    'goes by the key, and not by what is set now: %j',
+    'is known from the key, and not from what is set now: %j',
     async (env) => {
       const generated = await backend.create({ dir, env: {} });
       expect(await backend.describe({ dir, env }, generated.ref)).toContain(
@@ -428,14 +428,14 @@ describe('what opens a key', () => {
     },
   );
 
-  it('is a passphrase of yours where another program has encrypted the key anew', async () => {
+  it('is your own passphrase if another program has encrypted the key again', async () => {
     const ref = await createQuickly('mine');
     expect(await backend.describe({ dir, env: { AUTH_MESH_PASSPHRASE: 'mine' } }, ref)).toContain(
       'opened by AUTH_MESH_PASSPHRASE',
     );
   });
 
-  it('cannot be told of a file that is no key', async () => {
+  it('cannot be known for a file that is not a key', async () => {
     const { ref } = await backend.create({ dir, env: {} });
     await writeFile(join(dir, ref), 'damaged');
     await expect(backend.describe({ dir, env: {} }, ref)).rejects.toMatchObject({

@@ -60,7 +60,7 @@ const identify = (name: string, { publicKey }: Signer) =>
 describe('amesh init --public-key', () => {
   const pemOf = (key: KeyObject) => createPublicKey(key).export({ type: 'spki', format: 'pem' }) as string;
 
-  it('makes an identity of a PEM file or of the 33 bytes, without a key in the folder', async () => {
+  it('makes an identity from a PEM file or from the 33 bytes, without a key in the folder', async () => {
     const key = newKey();
     const text = base64Url(toSigner(key).publicKey);
     await writeFile(dirOf('key.pem'), pemOf(key));
@@ -98,7 +98,7 @@ describe('amesh init --public-key', () => {
     expect(refused.stderr).toContain(expected);
   });
 
-  it('refuses a file that is not there, bytes off the curve, and a backend beside it', async () => {
+  it('refuses a file that does not exist, bytes off the curve, and a backend next to it', async () => {
     const machine = await createMachine();
     const init = (...args: string[]) => machine.amesh(['init', '--name', 'api', ...args]);
     expect((await init('--public-key', dirOf('none.pem'))).stderr).toContain('cannot be read (ENOENT)');
@@ -110,7 +110,7 @@ describe('amesh init --public-key', () => {
     expect((await machine.amesh(['whoami'])).stderr).toContain('There is no amesh identity');
   });
 
-  it('lets the command line read the list once a program has sealed it, and refuse to change it', async () => {
+  it('lets the command line read the list once a program has sealed it, but not change it', async () => {
     const signer = countedSigner();
     const machine = await createMachine();
     await machine.amesh([
@@ -135,7 +135,7 @@ describe('amesh init --public-key', () => {
 });
 
 describe('createAmesh({ signer })', () => {
-  it('seals the list and signs requests with a working key, so that the signer signs once for them', async () => {
+  it('seals the list and signs requests with a working key, so that the signer signs only once for them', async () => {
     const [server, caller] = [countedSigner(), countedSigner()];
     await identify('server', server);
     const { deviceId } = await identify('caller', caller);
@@ -193,7 +193,7 @@ describe('createAmesh({ signer })', () => {
     expect(signer.count).toBe(1);
   });
 
-  it('does not put an empty list in the place of one that is gone', async () => {
+  it('does not replace a missing list with an empty one', async () => {
     const signer = countedSigner();
     await identify('api', signer);
     await openDevice(dirOf('api'), {}, null, signer);
@@ -204,7 +204,7 @@ describe('createAmesh({ signer })', () => {
     await trust.read();
   });
 
-  it('says how to make the identity that is missing, or whose key it is not', async () => {
+  it('says how to make the missing identity, or whose key it is not', async () => {
     const signer = countedSigner();
     await expect(createAmesh({ dir: dirOf('api'), env: {}, signer }).identity()).rejects.toMatchObject({
       code: 'no_identity',
@@ -278,7 +278,7 @@ describe('createAmesh({ signer })', () => {
 describe('a signer that never answers', () => {
   const signerOf = (sign: Signer['sign']): Signer => ({ publicKey: toSigner(newKey()).publicKey, sign });
 
-  it('is told after a while, and given up later, so that the next signature can be tried', async () => {
+  it('is reported after a while, and given up later, so that the next signature can be tried', async () => {
     const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const never = externalSigner(
       signerOf(() => new Promise(() => {})),
@@ -297,7 +297,7 @@ describe('a signer that never answers', () => {
     warned.mockRestore();
   });
 
-  it('does not keep back a caller who has aborted', async () => {
+  it('does not delay a caller who has aborted', async () => {
     const key = newKey();
     let isSilent = false;
     let giveUp = () => {};
@@ -323,14 +323,14 @@ describe('a signer that never answers', () => {
 });
 
 describe('fromDerSignature()', () => {
-  it('makes of what OpenSSL signs 64 bytes that verify, 300 times', async () => {
+  it('makes 64 bytes that verify from signatures of OpenSSL, 300 times', async () => {
     const key = newKey();
     const verifier = await nodeCrypto.importPublicKey(toSigner(key).publicKey);
     for (let i = 0; i < 300; i++)
       expect(await verifier.verify(fromDerSignature(sign('sha256', message, key)), message)).toBe(true);
   });
 
-  it('takes the shortest and the longest', () => {
+  it('accepts the shortest and the longest', () => {
     expect(base64Url(fromDerSignature(Buffer.from('3006020101020101', 'hex')))).toBe(
       base64Url(Uint8Array.of(...new Uint8Array(31), 1, ...new Uint8Array(31), 1)),
     );
@@ -345,7 +345,7 @@ describe('fromDerSignature()', () => {
     ['nothing', ''],
     ['64 bytes of r and s', 'ab'.repeat(64)],
     ['another tag', `3106${one}${one}`],
-    ['a byte behind it', `3006${one}${one}00`],
+    ['a byte after it', `3006${one}${one}00`],
     ['a length that counts too much', `3007${one}${one}`],
     ['a long form of the length', `308106${one}${one}`],
     ['a negative r', `3006020181${one}`],

@@ -19,7 +19,7 @@ const explanations: readonly [string, () => Promise<Error>][] = [
 ];
 
 describe.each(explanations)('a key whose explanation of a failure %s', (_, explain) => {
-  it('fails all that wait for an agent with the failure itself, and then the next', async () => {
+  it('fails all that wait for an agent with the failure itself, and also the next one', async () => {
     const queue = await QueueSigner.of({
       publicKey,
       signAll: async () => {
@@ -33,7 +33,7 @@ describe.each(explanations)('a key whose explanation of a failure %s', (_, expla
       expect(each).toMatchObject({ status: 'rejected', reason: { message: 'the agent refused' } });
   });
 
-  it('fails all that wait for a TPM with the failure itself, and then the next', async () => {
+  it('fails all that wait for a TPM with the failure itself, and also the next one', async () => {
     const nowhere = Tpm.at({ kind: 'device', path: '/nowhere/tpmrm0' });
     const key = {
       parent: 0x4000_0001,

@@ -78,7 +78,7 @@ describeWithKeyring('with a keychain', () => {
   it.each([
     ['another passphrase', 'another passphrase', 'does not open the private key'],
     ['no passphrase', '', 'does not open the private key'],
-  ])('refuses a keychain with %s for the key', async (_, text, detail) => {
+  ])('refuses a keychain with %s in place of the key', async (_, text, detail) => {
     const { ref } = await backend.create({ dir: root, env: {} });
     keyring.run(`printf %s '${text}' | secret-tool store --label=x service amesh username ${ref}`);
     await expect(backend.open(ref, { dir: root, env: {} })).rejects.toMatchObject({
@@ -87,7 +87,7 @@ describeWithKeyring('with a keychain', () => {
     });
   });
 
-  it('refuses an unencrypted key in the place of the key file', async () => {
+  it('refuses an unencrypted key in place of the key file', async () => {
     const { ref } = await backend.create({ dir: root, env: {} });
     await writeFile(join(root, ref), '-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n');
     await expect(backend.open(ref, { dir: root, env: {} })).rejects.toMatchObject({
@@ -137,7 +137,7 @@ describeWithKeyring('amesh init --backend keychain', () => {
   });
   afterAll(() => keyring?.remove());
 
-  it('makes a key that works after a restart, once somebody has logged in, and until then says why not', async () => {
+  it('makes a key that works after a restart, once somebody has logged in, and until then says why it does not', async () => {
     const machine = await createMachine();
     const env = keyring.env;
     const made = await machine.amesh(INIT, { env });
@@ -157,7 +157,7 @@ describeWithKeyring('amesh init --backend keychain', () => {
     expect((await machine.amesh(['list'], { env })).code).toBe(0);
   });
 
-  it('does not take the folder of another user for its own', async () => {
+  it('does not use the folder of another user as its own', async () => {
     const other = await startGnomeKeyring();
     try {
       const machine = await createMachine();
@@ -170,7 +170,7 @@ describeWithKeyring('amesh init --backend keychain', () => {
   });
 });
 
-describeWithKeyring('amesh init --backend keychain, where there is none', () => {
+describeWithKeyring('amesh init --backend keychain, if there is no keychain', () => {
   const initWith = async (env: Record<string, string>) => {
     const machine = await createMachine();
     const { code, stderr } = await machine.amesh(INIT, { env: { HOME: root, ...env } });
@@ -199,7 +199,7 @@ describeWithKeyring('amesh init --backend keychain, where there is none', () => 
     expect(said).toContain(`✗ The session bus at unix:path=${root}/gone cannot be used: ENOENT.`);
   });
 
-  it('says that no program keeps secrets', async () => {
+  it('says that no program stores secrets', async () => {
     const keyring = await startGnomeKeyring({ service: 'none' });
     try {
       const said = await initWith(keyring.env);
@@ -244,7 +244,7 @@ describe('the session bus', () => {
     ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'The session bus responded with HTTP/1.1.'],
     ['announces 4 GiB', `OK x\r\nl${'\xff'.repeat(20)}`, 'something other than a D-Bus message'],
     ['is big-endian', `OK x\r\nB${'\0'.repeat(20)}`, 'something other than a D-Bus message'],
-  ])('is not believed if it %s', async (_, answer, expected) => {
+  ])('is not trusted if it %s', async (_, answer, expected) => {
     expect(await answering(Buffer.from(answer, 'latin1'))).toContain(expected);
   });
 
@@ -283,7 +283,7 @@ describe('the built package, installed', () => {
     return (await promisify(execFile)(process.execPath, ['probe.mjs'], { cwd: root, env: {} })).stdout.trim();
   };
 
-  it('without @napi-rs/keyring, or with one that does not fit, says the line that installs it', async () => {
+  it('names the install command without @napi-rs/keyring, or with a version that does not fit', async () => {
     const install = 'npm install @napi-rs/keyring@2';
     expect(await probeWith()).toBe(
       `false The package @napi-rs/keyring is not installed. Install it next to amesh (with --global if amesh is installed so) ${install}`,

@@ -44,7 +44,7 @@ describeWithTpm('A server with a key in a TPM', () => {
   });
   afterEach(() => tpm?.remove());
 
-  it('says at its start that its PIN is wrong, and serves on', async () => {
+  it('says at its start that its PIN is wrong, and continues', async () => {
     const target = await startServer({ ...env, AMESH_PIN: 'wrong' });
     expect(about()[0]).toContain('does not sign: The PIN does not open the private key. Set the right');
     expect(about()[0]).not.toContain('"wrong"');

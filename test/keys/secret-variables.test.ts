@@ -38,7 +38,7 @@ async function run(program: string, env: Record<string, string> = {}) {
 describe('a passphrase in AUTH_MESH_PASSPHRASE', () => {
   beforeEach(() => createIdentity(dir, { AUTH_MESH_PASSPHRASE: SECRET }, { friendlyName: 'api' }));
 
-  it('leaves process.env once the key is open, and opens it again for a second instance', async () => {
+  it('leaves process.env once the key is open, and still opens it for a second instance', async () => {
     const { result } = await run(`
       const before = process.env.AUTH_MESH_PASSPHRASE !== undefined;
       const first = await createAmesh().identity();
@@ -48,7 +48,7 @@ describe('a passphrase in AUTH_MESH_PASSPHRASE', () => {
     expect(result).toEqual([true, true, true]);
   });
 
-  it('is not in a child process or a diagnostic report then', async () => {
+  it('is not in a child process or a diagnostic report after that', async () => {
     const { result, said } = await run(`
       import { execFileSync } from 'node:child_process';
       await createAmesh().identity();
@@ -59,7 +59,7 @@ describe('a passphrase in AUTH_MESH_PASSPHRASE', () => {
     expect(said).not.toContain('horse');
   });
 
-  it('opens the key in a thread that begins later', async () => {
+  it('opens the key in a thread that starts later', async () => {
     const { result } = await run(`
       import { Worker, isMainThread, parentPort } from 'node:worker_threads';
       const { deviceId } = await createAmesh().identity();
@@ -73,7 +73,7 @@ describe('a passphrase in AUTH_MESH_PASSPHRASE', () => {
     expect(result).toEqual([true, true]);
   });
 
-  it('goes by a new value that the program sets', async () => {
+  it('is replaced by a new value that the program sets', async () => {
     const { result } = await run(`
       await createAmesh().identity();
       process.env.AUTH_MESH_PASSPHRASE = 'wrong';
@@ -81,7 +81,7 @@ describe('a passphrase in AUTH_MESH_PASSPHRASE', () => {
     expect(result).toBe('passphrase_wrong');
   });
 
-  it('stays in an environment that the program gives', async () => {
+  it('stays in an environment object that the program gives', async () => {
     const { result } = await run(`
       const env = { ...process.env };
       await createAmesh({ env }).identity();
@@ -138,7 +138,7 @@ describe('amesh init --passphrase', () => {
 
   it.each([
     ['without a terminal', [], {}, 'There is no terminal'],
-    ['beside AUTH_MESH_PASSPHRASE', [], { AUTH_MESH_PASSPHRASE: 'x' }, 'AUTH_MESH_PASSPHRASE is set'],
+    ['next to AUTH_MESH_PASSPHRASE', [], { AUTH_MESH_PASSPHRASE: 'x' }, 'AUTH_MESH_PASSPHRASE is set'],
     ['with another backend', ['--backend', 'tpm2'], {}, 'only for --backend encrypted-file'],
   ])('is a usage error %s', async (_, more, env, expected) => {
     const machine = await createMachine();

@@ -85,7 +85,7 @@ keyBackendContract(backend, async () => {
 });
 
 describe('a key in a Secure Enclave', () => {
-  it('has a helper and a file that only their owner can use, and tells the helper nothing but the protocol', async () => {
+  it('has a helper and a file that only their owner can use, and sends the helper nothing but the protocol', async () => {
     const { ref, publicKey } = await backend.create(context());
     expect((await readdir(join(root, 'keys'))).sort()).toEqual(
       [ref, `${ref}-helper`].map((name) => name.slice('keys/'.length)),
@@ -113,7 +113,7 @@ describe('a key in a Secure Enclave', () => {
 });
 
 describe('the tools of a Mac', () => {
-  it('are not there on another system, which opens no key of a Mac', async () => {
+  it('do not exist on another system, which cannot open a key of a Mac', async () => {
     const undo = pretendPlatform('linux');
     try {
       const refused = unavailable('Only a Mac has a Secure Enclave.');
@@ -156,7 +156,7 @@ describe('the tools of a Mac', () => {
     ['a signal', 'kill -9 $$', 'SIGKILL'],
     ['success, but no helper', 'exit 0', 'it ended with 0'],
     ['1 MiB of errors', 'yes "error: no" | head -c 2000000 >&2; exit 1', 'error: no'],
-  ])('swiftc ends with %s: it is said, and nothing is left', async (_, script, detail) => {
+  ])('swiftc ends with %s: the error says so, and nothing is left', async (_, script, detail) => {
     mac.setTool('swiftc', script);
     await expect(backend.create(context())).rejects.toMatchObject({
       ...unavailable('swiftc did not compile the helper'),
@@ -197,7 +197,7 @@ describe('a helper', () => {
     });
   });
 
-  it('that may not be run is said not to start', async () => {
+  it('that may not be run is reported as one that does not start', async () => {
     await chmod(join(home, `${ref}-helper`), 0o600);
     await expect(backend.open(ref, atHome())).rejects.toMatchObject(
       unavailable('cannot be started (EACCES)'),
@@ -236,7 +236,7 @@ describe('a helper', () => {
     ],
     ['an empty line', '() => "\\n"', sent('an invalid response')],
     ['text', '() => "hello\\n"', sent('an invalid response')],
-    ['ok alone', '() => "ok\\n"', sent('an invalid response')],
+    ['only ok', '() => "ok\\n"', sent('an invalid response')],
     ['control characters', '() => "ok \\x1b[2J\\n"', sent('an invalid response')],
     ['wrong Base64', '() => "ok A=A=\\n"', sent('something other than Base64')],
     ['Base64 of another spelling', '() => "ok AB==\\n"', sent('something other than Base64')],
@@ -287,14 +287,14 @@ describe('a helper', () => {
     expect(await signer.sign(MESSAGE)).toHaveLength(64);
   });
 
-  it('that makes a key off the curve makes none', async () => {
+  it('that makes a key off the curve gives no key', async () => {
     mac.setBehaviour(
       `(words, honest) => words[0] === "create" ? "ok AAAA ${Buffer.alloc(33, 5).toString('base64')}\\n" : honest()`,
     );
     await expect(backend.create(context())).rejects.toMatchObject(unavailable(sent('an invalid public key')));
   });
 
-  it('that hangs is told of, given up and ended; all that wait fail together', async () => {
+  it('that hangs is reported, given up and ended; all that wait fail together', async () => {
     const signal = new AbortController();
     const waiting = await backend.open(ref, atHome({ signal: signal.signal }));
     mac.setBehaviour(
@@ -348,7 +348,7 @@ async function signRequests(caller: Machine, env: Readonly<Record<string, string
 }
 
 describe('amesh on a Mac', () => {
-  it('mentions the Secure Enclave to whom did not choose, explains it, and keeps a key there', async () => {
+  it('mentions the Secure Enclave if nobody chose, explains it, and keeps a key there', async () => {
     const { env } = mac;
     const machine = await createMachine();
     const plain = await machine.amesh(['init', '--name', 'mac'], { env });

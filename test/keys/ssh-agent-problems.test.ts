@@ -149,7 +149,7 @@ describe('an agent that answers wrongly', () => {
     ['nothing', Buffer.alloc(0)],
     ['a security key', concat(string(`sk-${TYPE}@openssh.com`), own.blob.subarray(4 + TYPE.length))],
     ['a certificate', concat(string(`${TYPE}-cert-v01@openssh.com`), own.blob.subarray(4 + TYPE.length))],
-  ])('does not take %s for a key, and takes the one beside it', async (_, blob) => {
+  ])('does not use %s as a key, and uses the one next to it', async (_, blob) => {
     const alone = await serve({ list: () => identities(blob) });
     await expect(backend.create(alone.context)).rejects.toMatchObject({ code: 'key_not_chosen' });
     const beside = await serve({ list: () => identities(blob, own.blob) });
@@ -179,7 +179,7 @@ describe('an agent that answers wrongly', () => {
     ],
     ['another algorithm', () => signature(r, s, 'ssh-ed25519'), 'a signature of another kind'],
     [
-      '64 bytes alone',
+      'only 64 bytes',
       () => frame(byte(14), string(concat(string(TYPE), string(Buffer.alloc(64, 1))))),
       'too few bytes',
     ],
@@ -212,7 +212,7 @@ describe('an agent that answers wrongly', () => {
     expect(await signer.sign(MESSAGE)).toHaveLength(64);
   });
 
-  it('is understood where it sends zeros that need not be there, or one byte at a time', async () => {
+  it('is understood if it sends zeros that need not be there, or one byte at a time', async () => {
     const pad = (mpint: Buffer) => concat(Buffer.alloc(33 - mpint.length), mpint);
     const { context } = await serve({
       sign: (request, socket) => {
@@ -228,7 +228,7 @@ describe('an agent that answers wrongly', () => {
   });
 
   it.each<[string, (socket: Socket) => Uint8Array]>([
-    ['at once', (socket) => socket.destroy() && Buffer.alloc(0)],
+    ['immediately', (socket) => socket.destroy() && Buffer.alloc(0)],
     [
       'in the middle of its answer',
       (socket) => {
@@ -236,7 +236,7 @@ describe('an agent that answers wrongly', () => {
         return Buffer.alloc(0);
       },
     ],
-  ])('that closes the connection %s, is said to have', async (_, answer) => {
+  ])('that closes the connection %s is reported as such', async (_, answer) => {
     let isGood = true;
     const closing = { list: (socket: Socket) => (isGood ? identities(own.blob) : answer(socket)) };
     const { context, path } = await serve({
@@ -252,14 +252,14 @@ describe('an agent that answers wrongly', () => {
     await expect(backend.open(ref, context)).rejects.toMatchObject(closed);
   });
 
-  it('that refuses to list its keys is said to', async () => {
+  it('that refuses to list its keys is reported as such', async () => {
     const { context } = await serve({ list: () => FAILURE });
     await expect(backend.create(context)).rejects.toMatchObject(
       withCode('key_backend_unavailable', 'refuses to list its keys'),
     );
   });
 
-  it('that never answers is said to be waited for after 2 s, and given up after 60 s', async () => {
+  it('that never answers is reported after 2 s, and given up after 60 s', async () => {
     let isSilent = false;
     let heard = () => {};
     const asked = new Promise<void>((resolve) => {
@@ -317,7 +317,7 @@ describe('an agent that answers wrongly', () => {
     expect((await backend.open(ref, context)).publicKey).toHaveLength(33);
   });
 
-  it('cannot pass off a key as another by its comment', async () => {
+  it('cannot present one key as another by its comment', async () => {
     const list = () => frame(byte(12), u32(1), string(other.blob), string(fingerprintOf(own.blob)));
     const { context } = await serve({ list });
     await expect(backend.create({ ...context, agentKey: fingerprintOf(own.blob) })).rejects.toMatchObject({
@@ -363,7 +363,7 @@ describe('an agent that answers wrongly', () => {
 describe('without an agent', () => {
   const create = (env: Record<string, string>) => backend.create({ dir: root, env });
 
-  it('says that no agent is known, and where a service is told', async () => {
+  it('says that no agent is known, and where a service is given', async () => {
     const unknown = withCode('key_backend_unavailable', 'SSH_AUTH_SOCK is not set');
     for (const env of [{}, { SSH_AUTH_SOCK: '' }]) {
       await expect(create(env)).rejects.toMatchObject({
@@ -381,7 +381,7 @@ describe('without an agent', () => {
     expect(existsSync(join(root, 'home'))).toBe(false);
   });
 
-  it('says that there is no socket, or that only it is left, or that it is none', async () => {
+  it('says that there is no socket, or only a dead one, or that it is not a socket', async () => {
     const gone = join(root, 'gone');
     await expect(create({ SSH_AUTH_SOCK: gone })).rejects.toMatchObject(
       withCode('key_backend_unavailable', `There is no SSH agent at ${gone}.`),
@@ -450,11 +450,11 @@ describe('without an agent', () => {
   });
 });
 
-describe('where the agent is', () => {
+describe('the address of the agent', () => {
   const at = (env: Record<string, string>, named?: string, platform: NodeJS.Platform = 'linux') =>
     findAgent(env, named, platform);
 
-  it('is what amesh is told, then what was named for the key, then what the session has', () => {
+  it('is the option of amesh, then the one named for the key, then the one of the session', () => {
     const env = { AMESH_SSH_AUTH_SOCK: '/a', SSH_AUTH_SOCK: '/c' };
     expect(at(env, '/b').path).toBe('/a');
     expect(at({ SSH_AUTH_SOCK: '/c' }, '/b').path).toBe('/b');
@@ -476,7 +476,7 @@ describe('where the agent is', () => {
     expect(text.includes('seems to be forwarded')).toBe(isForwarded);
   });
 
-  it('is not the forwarded one where another was named', () => {
+  it('is not the forwarded one if another was named', () => {
     const env = { SSH_AUTH_SOCK: '/tmp/ssh-x/agent.1', SSH_CONNECTION: 'x', AMESH_SSH_AUTH_SOCK: '/a' };
     expect(at(env).isForwarded).toBe(false);
   });

@@ -80,7 +80,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(await backend.describe(contextOf(agent), ref)).toContain(fingerprint);
   });
 
-  it('makes 500 signatures at once, and every length of r and s among them', async () => {
+  it('makes 500 signatures at once, with every length of r and s', async () => {
     const agent = await start();
     await agent.add('one');
     const { ref, publicKey } = await backend.create(contextOf(agent));
@@ -91,7 +91,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(new Set(signatures.map(isHigh)).size).toBe(2);
   });
 
-  it('signs what it was given, also where that changes while it waits', async () => {
+  it('signs the bytes that it was given, even if they change while it waits', async () => {
     const agent = await start();
     await agent.add('one');
     const { ref, publicKey } = await backend.create(contextOf(agent));
@@ -102,7 +102,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(await verifies(MESSAGE, publicKey, await Promise.all(signing))).toBe(true);
   });
 
-  it('signs as much as an agent takes, and says so of more', async () => {
+  it('signs as much as an agent accepts, and says when it is more', async () => {
     const agent = await start();
     await agent.add('one');
     const { ref, publicKey } = await backend.create(contextOf(agent));
@@ -116,7 +116,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
       );
   });
 
-  it('finds its key among 100, and lists some of them where none is named', async () => {
+  it('finds its key among 100, and lists some of them if none is named', async () => {
     const agent = await start();
     await agent.addMany(99);
     const fingerprint = await agent.add('the one');
@@ -138,7 +138,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     ['rsa', 'rsa-1024', 'ssh-rsa'],
     ['P-384', 'ecdsa-384', 'ecdsa-sha2-nistp384'],
     ['P-521', 'ecdsa-521', 'ecdsa-sha2-nistp521'],
-  ])('says no to a key of %s, and what to do', async (_, type, name) => {
+  ])('refuses a key of %s, and says what to do', async (_, type, name) => {
     const agent = await start();
     await agent.add('mine', { type });
     const probe = await backend.probe(contextOf(agent));
@@ -153,7 +153,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     );
   });
 
-  it('says no to a certificate, and uses the key beside it', async () => {
+  it('refuses a certificate, and uses the key next to it', async () => {
     const agent = await start();
     const [ca, key] = [join(agent.dir, 'ca'), join(agent.dir, 'key')];
     for (const file of [ca, key]) await agent.run('ssh-keygen', '-q', '-N', '', '-t', 'ecdsa', '-f', file);
@@ -177,7 +177,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     await backend.create({ ...contextOf(agent), agentKey: fingerprint });
   });
 
-  it('signs again after the agent was restarted and has its key again, and says until then that it has not', async () => {
+  it('signs again after the agent was restarted and has its key again, and until then says that it does not', async () => {
     const agent = await start();
     await agent.add('one');
     const { ref, publicKey } = await backend.create(contextOf(agent));
@@ -250,7 +250,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     );
   });
 
-  it('does not wait for ever for an agent that hangs', async () => {
+  it('does not wait forever for an agent that hangs', async () => {
     const agent = await start();
     await agent.add('one');
     const { ref } = await backend.create(contextOf(agent));
@@ -282,7 +282,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(await signer.sign(MESSAGE)).toHaveLength(64);
   });
 
-  it('uses the socket that was named for the key, also where the session has none', async () => {
+  it('uses the socket that was named for the key, even if the session has none', async () => {
     const [agent, other] = [await start(), await start()];
     await agent.add('one');
     await other.add('another');
@@ -307,7 +307,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     ).rejects.toThrow('AMESH_SSH_AUTH_SOCK names another socket');
   });
 
-  it('does not make a second identity of one key in one folder, and leaves the first as it was', async () => {
+  it('does not make a second identity of one key in one folder, and does not change the first', async () => {
     const agent = await start();
     await agent.add('one');
     const dir = join(root, 'home');
@@ -337,7 +337,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(again.deviceId).toBe(first.deviceId);
   });
 
-  it('removes what it knows of a key, and not the key', async () => {
+  it('removes what it knows about a key, but not the key', async () => {
     const agent = await start();
     const fingerprint = await agent.add('one');
     const { ref } = await backend.create(contextOf(agent));

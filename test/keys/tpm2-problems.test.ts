@@ -16,7 +16,7 @@ const inHex = (code: number) => `0x${code.toString(16)}`;
 const ofSystem = (code: string) => Object.assign(new Error(code), { code });
 const key = { fingerprint: undefined, isWithoutPin: true };
 
-describe('what a person reads', () => {
+describe('the message that a person reads', () => {
   it.each([
     ['a permission that is missing', ofSystem('EACCES'), 'This user may not use /nowhere/tpmrm0.'],
     ['a device that another program uses', ofSystem('EBUSY'), 'Another program uses /nowhere/tpmrm0.'],
@@ -41,16 +41,16 @@ describe('what a person reads', () => {
   });
 
   it.each([
-    ['a key that the TPM does not take', new ResponseError(0x1df, CC.load), 'key_lost'],
-    ['a key without a PIN that wants one', new ResponseError(0x98e, CC.sign), 'key_lost'],
+    ['a key that the TPM refuses', new ResponseError(0x1df, CC.load), 'key_lost'],
+    ['a key that needs a PIN and has none', new ResponseError(0x98e, CC.sign), 'key_lost'],
     ['a TPM that has locked itself', new ResponseError(0x921, CC.sign), 'key_locked'],
-  ])('of %s, where nothing more can be asked', async (_, error, code) => {
+  ])('of %s, if nothing more can be asked', async (_, error, code) => {
     expect(await explain(error, nowhere, key)).toMatchObject({ code });
   });
 
   // What a TPM answers for a while, or to any command: the key may work the next time.
   const PASSING = [0x901, 0x908, 0x90a, 0x910, 0x911, 0x918, 0x920, 0x922, 0x923, 0x98b, 0x120, 0x12d, 0x97f];
-  it.each(PASSING.map(inHex))('of the code %s: not that the key is lost', async (code) => {
+  it.each(PASSING.map(inHex))('of the code %s: it does not say that the key is lost', async (code) => {
     for (const command of [CC.createPrimary, CC.load, CC.sign]) {
       const problem = await explain(new ResponseError(Number(code), command), nowhere, key);
       expect(problem).toMatchObject({ code: 'key_backend_unavailable', fix: expect.stringMatching(/again/) });
@@ -59,7 +59,7 @@ describe('what a person reads', () => {
   });
 
   it.each([0x1df, 0x9f, 0x2e5, 0x1d5].map(inHex))(
-    'of the code %s where the TPM was to load a key: that it is lost',
+    'of the code %s when the TPM was to load a key: it says that the key is lost',
     async (code) => {
       const answer = (command: number) => new ResponseError(Number(code), command);
       expect(await explain(answer(CC.load), nowhere, key)).toMatchObject({ code: 'key_lost' });
@@ -70,7 +70,7 @@ describe('what a person reads', () => {
     },
   );
 
-  it('of a TPM that stays busy: its last answer, after as many attempts as there are pauses and one', async () => {
+  it('of a TPM that stays busy: its last answer, after one attempt more than there are pauses', async () => {
     let attempts = 0;
     const busy = {
       async send() {
@@ -94,7 +94,7 @@ describe('what a person reads', () => {
     });
   });
 
-  it('of the group of a device: how to join it', async () => {
+  it('of the group of a device: it says how to join it', async () => {
     // A device of every Linux that has a group, and is for it.
     const terminal = Tpm.at({ kind: 'device', path: '/dev/ptmx' });
     expect(await explain(ofSystem('EACCES'), terminal)).toMatchObject({
@@ -104,7 +104,7 @@ describe('what a person reads', () => {
     });
   });
 
-  it.skipIf(process.geteuid?.() !== 0)('of a permission that a user without a name misses', async () => {
+  it.skipIf(process.geteuid?.() !== 0)('of a permission that a user without a name lacks', async () => {
     expect(await asNameless(() => explain(ofSystem('EACCES'), nowhere))).toMatchObject({
       code: 'key_backend_unavailable',
       fix: `Let the user with uid ${NAMELESS} read and write it.`,

@@ -84,7 +84,7 @@ describeWithTpm('A program whose key is in a TPM', () => {
     expect(readStatement(statement ?? '', 'request')).toMatchObject({ deviceId: identity.deviceId });
   });
 
-  it('asks the TPM for nothing before it signs a request', async () => {
+  it('does not use the TPM before it signs a request', async () => {
     const amesh = createAmesh({ dir: dir(), env });
     await amesh.identity();
     amesh.verify();
@@ -111,7 +111,7 @@ describeWithTpm('A program whose key is in a TPM', () => {
     expect(slow.signatures).toBe(1);
   });
 
-  it('goes on while the TPM is gone, until the working key ends, and then says why', async () => {
+  it('continues while the TPM is gone, until the working key ends, and then says why it stops', async () => {
     const server = await listen((_, response) => void response.end()); // whose clock does not matter
     const start = Date.now();
     vi.useFakeTimers({ toFake: ['Date'], now: start });

@@ -53,7 +53,7 @@ describeWithTpm('with a TPM', () => {
     });
   }
 
-  it('keeps the private key in the TPM: the file holds what no other TPM opens', async () => {
+  it('keeps the private key in the TPM: no other TPM can open the file', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
     expect(
       await verifies(MESSAGE, publicKey, [await (await backend.open(ref, { dir: root, env })).sign(MESSAGE)]),
@@ -102,7 +102,7 @@ describeWithTpm('with a TPM', () => {
     expect((await tpm.run('tpm2_getcap handles-loaded-session')).trim()).toBe('');
   });
 
-  it('says that the TPM was reset in the middle, and signs at the next request', async () => {
+  it('says that the TPM was reset in between, and signs at the next request', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
     const signer = await backend.open(ref, { dir: root, env });
     const signing = Promise.allSettled(Array.from({ length: 200 }, () => signer.sign(MESSAGE)));
@@ -114,7 +114,7 @@ describeWithTpm('with a TPM', () => {
     expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
   });
 
-  it('signs where the TPM is busy for a moment, and asks for the same command again', async () => {
+  it('signs if the TPM is busy for a moment, and repeats the same command', async () => {
     const busy = await slowTpm(tpm.port);
     try {
       const context = { dir: root, env: { AMESH_TPM: busy.address } };
@@ -130,7 +130,7 @@ describeWithTpm('with a TPM', () => {
     }
   });
 
-  it('does not call a key lost whose parent somebody has removed from the TPM', async () => {
+  it('does not report a key as lost if somebody has removed its parent from the TPM', async () => {
     const own = await startSwtpm();
     const context = { dir: root, env: { AMESH_TPM: own.address } };
     const primary = join(root, 'primary.ctx');
@@ -169,7 +169,7 @@ describeWithTpm('with a TPM', () => {
     await backend.open(ref, { dir: root, env });
   });
 
-  it('tells a wrong PIN from a missing one, and says until when the TPM is locked', async () => {
+  it('distinguishes a wrong PIN from a missing one, and says until when the TPM is locked', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env: { ...env, AMESH_PIN: 'right' } });
     const open = (pin: Env) => backend.open(ref, { dir: root, env: { ...env, ...pin } });
     await expect(open({})).rejects.toMatchObject(withCode('pin_required', 'has a PIN'));
@@ -227,7 +227,7 @@ describeWithTpm('with a TPM', () => {
     }
   });
 
-  it('describes a key by what its file says, and not by the PIN that is set now', async () => {
+  it('describes a key by its file, and not by the PIN that is set now', async () => {
     const withoutPin = await backend.create({ dir: root, env });
     const withPin = await backend.create({ dir: root, env: { ...env, AMESH_PIN: 'right' } });
     for (const more of [{}, { AMESH_PIN: '9' }]) {
@@ -254,7 +254,7 @@ describeWithTpm('with a TPM', () => {
     expect(await signer.sign(MESSAGE)).toHaveLength(64);
   });
 
-  it('has its file read by openssl, and its key by tpm2-tools', async () => {
+  it('has a file that openssl reads, and a key that tpm2-tools read', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
 
     const der = await tpm.run(`openssl pkey -provider tpm2 -provider base -in ${join(root, ref)} -pubout`);
@@ -291,7 +291,7 @@ describeWithTpm('with a TPM', () => {
     );
   });
 
-  it('uses a storage root key in the place of a primary where the owner hierarchy has a password', async () => {
+  it('uses a storage root key in place of a primary if the owner hierarchy has a password', async () => {
     const own = await startSwtpm();
     const context = { dir: root, env: { AMESH_TPM: own.address } };
     try {
@@ -368,7 +368,7 @@ describe('without a TPM', () => {
     ['is absent', null, 'pin_required'],
     ['is too long', Buffer.alloc(33, 'x'), 'pin_wrong'],
     ['ends with a zero byte', Buffer.from('x\0'), 'pin_wrong'],
-  ])('says what to correct where the file with the PIN %s', async (_, bytes, code) => {
+  ])('says what to correct if the file with the PIN %s', async (_, bytes, code) => {
     if (bytes !== null) await writeFile(join(root, 'amesh-pin'), bytes);
     const create = (env: Env) =>
       backend.create({ dir: root, env: { ...env, AMESH_PIN: 'which is not used' } });
@@ -429,7 +429,7 @@ describe('without a TPM', () => {
       (socket: Socket) => socket.on('data', () => socket.write(Buffer.from('8001000000080000', 'hex'))),
       RangeError,
     ],
-  ] as const)('does not wait for one %s', async (_, serve, kind) => {
+  ] as const)('does not wait for a TPM %s', async (_, serve, kind) => {
     const sockets: Socket[] = [];
     const server = createServer((socket) => {
       sockets.push(socket);
@@ -451,7 +451,7 @@ describe('without a TPM', () => {
     ['a folder', (path: string) => mkdir(path)],
     ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
     ['a link to a file', (path: string) => symlink(join(root, 'other'), path)],
-  ])('takes %s for no TPM, and writes nothing to it', async (_, make) => {
+  ])('does not use %s as a TPM, and writes nothing to it', async (_, make) => {
     await writeFile(join(root, 'other'), 'what is in the file');
     const path = join(root, 'device');
     await make(path);
@@ -484,7 +484,7 @@ describe('without a TPM', () => {
     );
   });
 
-  it('reads the key files that it writes, and no bent ones', () => {
+  it('reads the key files that it writes, and no malformed ones', () => {
     const key = {
       parent: 0x8100_0001,
       isWithoutPin: false,

@@ -32,7 +32,7 @@ describe('amesh mcp', () => {
     expect(it.told).toEqual([]);
   });
 
-  it('lets nothing out before the response to initialize, and keeps the order', async () => {
+  it('sends nothing before the response to initialize, and keeps the order', async () => {
     const it = await bridge(async (request, response) => {
       if (request.message?.method === 'initialize') await new Promise((resolve) => setTimeout(resolve, 30));
       return usual(request, response);
@@ -76,7 +76,7 @@ describe('amesh mcp', () => {
     await it.end();
   });
 
-  it('goes on with a stream that broke, by the ID of its last event', async () => {
+  it('continues a stream that broke, by the ID of its last event', async () => {
     const it = await bridge(({ method, message, headers }, response) => {
       const lastId = headers['last-event-id'];
       if (method === 'GET' && lastId === 'e1')
@@ -99,7 +99,7 @@ describe('amesh mcp', () => {
   it.each([
     ['has no ID', 'data: {"jsonrpc":"2.0","method":"notifications/message"}'],
     ['cannot be resumed', 'id: e1\nretry: 1\ndata: {"jsonrpc":"2.0","method":"notifications/message"}'],
-  ])('says that it does not know what became of a request whose stream %s', async (_what, event) => {
+  ])('says that it does not know what happened to a request whose stream %s', async (_what, event) => {
     const it = await bridge((request, response) => {
       if (request.message?.method !== 'tools/call') return usual(request, response);
       return response.writeHead(200, stream).end(events(event));
@@ -113,7 +113,7 @@ describe('amesh mcp', () => {
     await it.end();
   });
 
-  it('listens to what the server says by itself, again after the connection ended', async () => {
+  it('receives what the server says by itself, again after the connection ended', async () => {
     let connections = 0;
     const it = await bridge(({ method, message, headers }, response) => {
       if (method !== 'GET') return usual({ method, message, headers }, response);
@@ -133,7 +133,7 @@ describe('amesh mcp', () => {
     await it.end();
   });
 
-  it('begins again when the server has forgotten the session, once for several requests', async () => {
+  it('starts again when the server has forgotten the session, once for several requests', async () => {
     let current = 'session-1';
     let begun = 0;
     const it = await bridge(({ method, message, headers }, response) => {
@@ -157,7 +157,7 @@ describe('amesh mcp', () => {
     expect(it.asked.at(-1)).toMatchObject({ method: 'DELETE', headers: { 'mcp-session-id': 'session-2' } });
   });
 
-  it('does not go on with a server that can do other things now', async () => {
+  it('does not continue with a server that has other capabilities now', async () => {
     let version = 1;
     const it = await bridge(({ method, message, headers }, response) => {
       if (message?.method === 'initialize')
@@ -201,14 +201,14 @@ describe('amesh mcp', () => {
   });
 });
 
-describe('amesh mcp with what is no message', () => {
+describe('amesh mcp with input that is not a message', () => {
   it.each([
     ['a broken line', '{"jsonrpc":"2.0","id":1\n', -32_700],
     ['a batch', '[{"jsonrpc":"2.0","id":1,"method":"a"}]\n', -32_600],
     ['a text', '"ping"\n', -32_600],
     ['no version', '{"id":1,"method":"a"}\n', -32_600],
-    ['an id that is null', '{"jsonrpc":"2.0","id":null,"method":"a"}\n', -32_600],
-    ['an id with a fraction', '{"jsonrpc":"2.0","id":1.5,"method":"a"}\n', -32_600],
+    ['an ID that is null', '{"jsonrpc":"2.0","id":null,"method":"a"}\n', -32_600],
+    ['an ID with a fraction', '{"jsonrpc":"2.0","id":1.5,"method":"a"}\n', -32_600],
     ['a method that is a number', '{"jsonrpc":"2.0","id":1,"method":2}\n', -32_600],
     ['a result and an error', '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}\n', -32_600],
     ['neither', '{"jsonrpc":"2.0","id":1}\n', -32_600],
@@ -219,7 +219,7 @@ describe('amesh mcp with what is no message', () => {
     expect(it.asked).toEqual([]);
   });
 
-  it('refuses a line that is not UTF-8, and takes empty ones and those with a carriage return', async () => {
+  it('refuses a line that is not UTF-8, and accepts empty ones and those with a carriage return', async () => {
     const it = await bridge();
     expect(await it.ask(Buffer.from([0x7b, 0xff, 0x7d, 0x0a]))).toMatchObject({ error: { code: -32_700 } });
     it.send('\n\r\n');
@@ -227,7 +227,7 @@ describe('amesh mcp with what is no message', () => {
     await it.end();
   });
 
-  it('skips a line that is too long, without holding it', async () => {
+  it('skips a line that is too long, without keeping it in memory', async () => {
     const it = await bridge();
     const chunk = 'x'.repeat(1_048_576);
     it.send('{"jsonrpc":"2.0","id":1,"method":"');
@@ -250,7 +250,7 @@ describe('amesh mcp with what is no message', () => {
     expect(it.asked).toEqual([]);
   });
 
-  it('refuses an id that is still open, and more than 100 requests at once', async () => {
+  it('refuses an ID that is still open, and more than 100 requests at once', async () => {
     const open: import('node:http').ServerResponse[] = [];
     const it = await bridge((request, response) => {
       if (request.message?.method === 'initialize') return usual(request, response);
@@ -310,7 +310,7 @@ describe('amesh mcp with what is no message', () => {
     await it.end();
   });
 
-  it('refuses an event that is too long, and one that is no message', async () => {
+  it('refuses an event that is too long, and one that is not a message', async () => {
     const it = await bridge((request, response) => {
       if (request.message?.method !== 'tools/call') return usual(request, response);
       response.writeHead(200, stream);
@@ -352,7 +352,7 @@ describe('amesh mcp and refusals', () => {
     await it.end();
   });
 
-  it('repeats what a server says of its own errors, on one line and shortened', async () => {
+  it('repeats what a server says about its own errors, on one line and shortened', async () => {
     const it = await bridge((request, response) => {
       if (request.message?.method !== 'tools/call') return usual(request, response);
       const error = { code: -1, message: `No \u001b[31m such\nthing${'!'.repeat(1000)}` };
@@ -365,7 +365,7 @@ describe('amesh mcp and refusals', () => {
     await it.end();
   });
 
-  it('says what a notification of the client ended with on the log alone', async () => {
+  it('reports the failure of a notification of the client only in the log', async () => {
     const it = await bridge((request, response) => {
       if (request.message?.method === 'notifications/x') return response.writeHead(500).end('broken');
       return usual(request, response);
@@ -377,7 +377,7 @@ describe('amesh mcp and refusals', () => {
     await it.end();
   });
 
-  it('proves answers over plain http, and lets through the body of a stream', async () => {
+  it('proves responses over plain http, and lets through the body of a stream', async () => {
     const it = await bridge(
       (request, response) => {
         if (request.message?.method !== 'tools/call') return usual(request, response);
@@ -394,7 +394,7 @@ describe('amesh mcp and refusals', () => {
     await it.end();
   });
 
-  it('follows no redirect, for which another server could answer', async () => {
+  it('follows no redirect, since another server could respond to it', async () => {
     const it = await bridge((request, response) => {
       const isMoved = request.method === 'GET' || request.message?.method === 'tools/call';
       if (!isMoved) return usual(request, response);
@@ -435,7 +435,7 @@ describe('the end of amesh mcp', () => {
     expect(it.asked.at(-1)?.method).toBe('DELETE');
   });
 
-  it('waits for nothing when it is told to stop, and still ends the session', async () => {
+  it('waits for nothing when it is told to stop, but still ends the session', async () => {
     const it = await bridge((request, response) => {
       if (request.message?.method === 'tools/call') return undefined;
       return usual(request, response);
@@ -448,7 +448,7 @@ describe('the end of amesh mcp', () => {
     expect(it.asked.at(-1)?.method).toBe('DELETE');
   });
 
-  it('ends when nobody reads any more', async () => {
+  it('comes when nobody reads any more', async () => {
     const it = await bridge();
     await it.begin();
     it.output.destroy(new Error('EPIPE'));

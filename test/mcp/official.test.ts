@@ -32,7 +32,7 @@ const textOf = async (client: Client, name: string) => {
 };
 
 describe('the official client and server over amesh', () => {
-  it('call tools by scope, which counts in the middle of a session', async () => {
+  it('call tools by scope, and a new scope applies in the middle of a session', async () => {
     const laptop = await mesh.asCaller(app as never, { name: 'laptop', scopes: ['tickets:read'] });
     const { client, transport } = await connect(laptop);
     expect(await textOf(client, 'read_ticket')).toEqual([false, 'The kettle is cold (open), for laptop']);
@@ -53,7 +53,7 @@ describe('the official client and server over amesh', () => {
     expect(reasons()).toEqual([]);
   });
 
-  it('stream progress, of which the head is proven', async () => {
+  it('stream progress, and prove the head of the stream', async () => {
     const laptop = await mesh.asCaller(app as never, { scopes: ['tickets:read'] });
     const { client } = await connect(laptop);
     const steps: number[] = [];
@@ -79,7 +79,7 @@ describe('the official client and server over amesh', () => {
     expect([...new Set(reasons())]).toEqual(['missing_header', 'scope_missing', 'unknown_device']);
   });
 
-  it('refuse a request that comes again, and a body that somebody changed', async () => {
+  it('refuse a request that is repeated, and a body that somebody changed', async () => {
     const laptop = await mesh.addCaller({ scopes: ['tickets:read'] });
     const { client, transport } = await connect(laptop.to(app as never));
     const call = (id: number, name: string) =>

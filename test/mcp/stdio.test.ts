@@ -58,7 +58,7 @@ async function connect(port?: number) {
 }
 
 describe('amesh mcp as a process of the official client', () => {
-  it('calls tools, goes by the scopes of now, and ends its session', async () => {
+  it('calls tools with the current scopes, and ends its session', async () => {
     const { client, errors, log } = await connect();
     expect((await client.listTools()).tools.map(({ name }) => name)).toEqual([
       'read_ticket',
@@ -84,7 +84,7 @@ describe('amesh mcp as a process of the official client', () => {
     }
   });
 
-  it('tells the client why it cannot begin: a server that it does not know, and one that has revoked it', async () => {
+  it('tells the client why it cannot begin: it does not know the server, or the server has revoked it', async () => {
     await expect(connect(1)).rejects.toThrow(
       /no target in the allow list of this machine has the host localhost:1/,
     );

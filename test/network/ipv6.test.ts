@@ -111,7 +111,7 @@ const canUnshare = process.platform === 'linux' && spawnSync('unshare', ['-n', '
 if (!canUnshare)
   console.warn('Tests on a machine of IPv6 alone are skipped: no network of its own (unshare, ip).');
 
-describe.skipIf(!canUnshare && !process.env.CI)('on a machine with IPv6 alone', () => {
+describe.skipIf(!canUnshare && !process.env.CI)('on a machine with only IPv6', () => {
   let by: string[];
   beforeAll(async () => {
     const holder = spawn('unshare', ['-n', 'sh', '-c', NETWORK], { stdio: ['pipe', 'pipe', 'inherit'] });

@@ -77,7 +77,7 @@ const hint = () =>
   `HTTPS_PROXY sets the proxy 127.0.0.1:${proxy.port}, but the global fetch does not use it.`;
 
 describe.concurrent('signed requests to a server that only a proxy reaches', () => {
-  it.concurrent('go through it by the recipe of docs/corporate-proxy.md', async () => {
+  it.concurrent('go through it with the recipe of docs/corporate-proxy.md', async () => {
     const [recipe] = blocksOf('docs/corporate-proxy.md').filter(({ text }) =>
       text.includes('EnvHttpProxyAgent'),
     );
@@ -92,14 +92,14 @@ describe.concurrent('signed requests to a server that only a proxy reaches', () 
     expect((await run(PLAIN + program)).stdout).toBe('200 let in POST\n');
   });
 
-  it.concurrent('do not without either, and the log names the variable and the page', async () => {
+  it.concurrent('fail without either, and the log names the variable and the page', async () => {
     const { stdout, stderr } = await run(PLAIN);
     expect(stdout).toMatch(UNREACHED);
     expect(stderr).toContain(hint());
     expect(stderr).toContain('docs/corporate-proxy.md');
   });
 
-  it.concurrent('go through it with NODE_USE_ENV_PROXY=1 where this Node knows that', async () => {
+  it.concurrent('go through it with NODE_USE_ENV_PROXY=1 if this Node knows that', async () => {
     const { stdout, stderr } = await run(PLAIN, { NODE_USE_ENV_PROXY: '1' });
     const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
     if (major >= 24 || (major === 22 && minor >= 21)) {
@@ -116,13 +116,13 @@ describe.concurrent('signed requests to a server that only a proxy reaches', () 
     ['no variable is set', { HTTPS_PROXY: '' }],
     ['the server is on this machine', {}, PLAIN, 'https://127.0.0.1:1/'],
     ['the program has a fetch of its own', {}, OWN_FETCH],
-  ] as const)('the log says nothing of a proxy where %s', async (_, more, program = PLAIN, url?: string) => {
+  ] as const)('the log says nothing about a proxy if %s', async (_, more, program = PLAIN, url?: string) => {
     const { stdout, stderr } = await run(program, more, url);
     expect(stdout).toMatch(/^fetch failed/);
     expect(stderr).not.toContain('proxy');
   });
 
-  it.concurrent('a variable that is wrong is told by the log, and not thrown', async () => {
+  it.concurrent('a variable that is wrong is reported in the log, and not thrown', async () => {
     const { stdout, stderr } = await run(PLAIN, { HTTPS_PROXY: 'socks5://ann:h%40rse@127.0.0.1:1080' });
     expect(stdout).toMatch(UNREACHED);
     expect(stderr).toContain('HTTPS_PROXY names a socks5:// proxy at 127.0.0.1:1080');

@@ -9,7 +9,7 @@ const by = (url: string, env: Record<string, string>) => {
   return route.by === 'proxy' ? `${route.proxy.shown} ${route.proxy.variable}` : route.by;
 };
 
-describe('the variable that counts', () => {
+describe('the variable that applies', () => {
   const P = 'http://a.example:1';
   it.each([
     [RELAY, { HTTPS_PROXY: P }, 'a.example:1 HTTPS_PROXY'],
@@ -32,7 +32,7 @@ describe('the variable that counts', () => {
     expect(by(url, env)).toBe(expected);
   });
 
-  it('on Windows, where both spellings are one variable, none that a request sets under CGI', () => {
+  it('on Windows, where both spellings are one variable, no variable that a request sets under CGI', () => {
     const sent = { HTTP_PROXY: P, REQUEST_METHOD: 'GET' };
     const env = new Proxy<Record<string, string>>(sent, {
       get: (target, name) => target[String(name).toUpperCase()],
@@ -41,7 +41,7 @@ describe('the variable that counts', () => {
   });
 });
 
-describe('what stays on this machine goes through no proxy', () => {
+describe('what stays on this machine uses no proxy', () => {
   it.each([
     'ws://localhost:3001/ws',
     'ws://LOCALHOST.:3001/ws',
@@ -168,13 +168,13 @@ describe('NO_PROXY', () => {
     expect(by(url, env(value))).toBe('p:1 ALL_PROXY');
   });
 
-  it('in lower case counts first, and an empty one does not count', () => {
+  it('in lower case wins, but an empty one does not', () => {
     const both = { ALL_PROXY: 'http://p:1', no_proxy: 'a.example', NO_PROXY: 'relay.example.com' };
     expect(by(RELAY, both)).toBe('p:1 ALL_PROXY');
     expect(by(RELAY, { ...both, no_proxy: '' })).toBe('exempt');
   });
 
-  it('entries that no host can match are found', () => {
+  it('entries that match no host are found', () => {
     const value = 'a.example,https://b.example,10.0.0.0/99,[fd00::1,.internal,*,fd00::/8,c.example:443';
     expect(uselessEntries(value)).toEqual(['https://b.example', '10.0.0.0/99', '[fd00::1']);
   });

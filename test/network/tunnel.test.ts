@@ -65,7 +65,7 @@ describe('a relay behind a proxy', () => {
     expect(through.asked).toEqual([`${HOST}:3001`]);
   });
 
-  it('is not reached without it: the name is known to the proxy alone', async () => {
+  it('is not reached without it: only the proxy knows the name', async () => {
     use('');
     const { code, message } = await failureOf(probeRelay(RELAY));
     expect(code).toBe('relay_unreachable');
@@ -74,7 +74,7 @@ describe('a relay behind a proxy', () => {
     );
   });
 
-  it('is reached with a user name and a password, which the proxy gets as they were meant', async () => {
+  it('is reached with a user name and a password, which the proxy gets undamaged', async () => {
     const through = await proxy({ login: 'ann:p@ss: ü' });
     use(`http://ann:p%40ss%3A%20%C3%BC@127.0.0.1:${through.port}`);
     await probeRelay(RELAY);
@@ -88,14 +88,14 @@ describe('a relay behind a proxy', () => {
     expect(through.asked).toEqual([`${HOST}:3001`]);
   });
 
-  it('on loopback is reached past it', async () => {
+  it('on loopback is reached directly', async () => {
     const through = await proxy();
     use(`http://127.0.0.1:${through.port}`);
     await probeRelay(relay.url);
     expect(through.asked).toEqual([]);
   });
 
-  it('that NO_PROXY names is asked for directly', async () => {
+  it('that NO_PROXY names is reached directly', async () => {
     const through = await proxy();
     use(`http://127.0.0.1:${through.port}`);
     vi.stubEnv('NO_PROXY', '.corp.example:3001');
@@ -105,7 +105,7 @@ describe('a relay behind a proxy', () => {
   });
 });
 
-describe('a proxy that opens no way', () => {
+describe('a proxy that opens no tunnel', () => {
   it.each([
     [
       [407, 'proxy-authenticate: Basic realm="corp"'],
@@ -155,7 +155,7 @@ describe('a proxy that opens no way', () => {
     expect(message).not.toMatch(/horse|ann-of-corp/);
   });
 
-  it('says nothing: nothing stays open', async () => {
+  it('says nothing: no connection stays open', async () => {
     let ended: Promise<unknown> | undefined;
     const port = await serve(
       createServer((socket) => {
@@ -170,7 +170,7 @@ describe('a proxy that opens no way', () => {
     await ended;
   });
 
-  it('is not blamed for a relay behind it that hangs up', async () => {
+  it('is not blamed for a relay after it that hangs up', async () => {
     const rude = await serve(createServer((socket) => socket.once('data', () => socket.destroy())));
     const through = await proxy({ names: { [HOST]: rude } });
     use(`http://127.0.0.1:${through.port}`);
@@ -186,7 +186,7 @@ describe('a proxy that opens no way', () => {
     await expect(probeRelay(RELAY, ending.signal)).rejects.toThrow('Ctrl+C');
   });
 
-  it('is not there', async () => {
+  it('does not exist', async () => {
     const gone = createServer();
     await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));
     const { port } = gone.address() as AddressInfo;
@@ -213,7 +213,7 @@ describe('a proxy that opens no way', () => {
     expect(message).toContain('does not respond (ECONNRESET).');
   });
 
-  it('speaks something else', async () => {
+  it('speaks another protocol', async () => {
     const port = await serve(createServer((socket) => socket.end('SSH-2.0-x\r\n')));
     use(`http://127.0.0.1:${port}`);
     const { message, fix } = await failureOf(probeRelay(RELAY));
@@ -237,7 +237,7 @@ describe('a proxy that opens no way', () => {
     expect(message).toContain('does not speak HTTP (HPE_HEADER_OVERFLOW).');
   });
 
-  it('is one of plain http where https:// is given', async () => {
+  it('speaks plain http, but https:// is given', async () => {
     const through = await proxy();
     use(`https://127.0.0.1:${through.port}`);
     const { message, fix } = await failureOf(probeRelay(RELAY));
@@ -253,7 +253,7 @@ describe('a proxy that opens no way', () => {
     expect(fix).toBe('For a private CA: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem');
   });
 
-  it('looks into TLS: the authority of the company is what is missing', async () => {
+  it('inspects TLS: the authority of the company is missing', async () => {
     const port = await serve(createTlsServer(createCertificate(HOST)));
     const through = await proxy({ names: { [HOST]: port } });
     use(`http://127.0.0.1:${through.port}`, 'HTTPS_PROXY');
@@ -265,7 +265,7 @@ describe('a proxy that opens no way', () => {
   });
 
   it.each(['socks5://ann:horse@127.0.0.1:1', 'http://ann:horse@127.0.0.1:x', '"http://127.0.0.1:1"'])(
-    'is no proxy: %s is a TypeError',
+    'is not a proxy: %s is a TypeError',
     async (value) => {
       use(value);
       const error = await probeRelay(RELAY).catch((thrown) => thrown);
