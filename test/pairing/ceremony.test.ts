@@ -14,7 +14,7 @@ describe('amesh-pair/1', () => {
     expect(outcome.codes.verified).toBe(outcome.codes.shown);
   });
 
-  it('takes the code with a gap, and gives three tries', async () => {
+  it('accepts the code with a gap, and allows three tries', async () => {
     const wrong = (shown: string) => (shown === '000000' ? '000001' : '000000');
     const gap = (shown: string) => `${shown.slice(0, 3)} ${shown.slice(3)}`;
     expect((await holdCeremony({ types: (shown) => [gap(shown)] })).states.target).toBe('paired');
@@ -30,7 +30,7 @@ describe('amesh-pair/1', () => {
     });
   });
 
-  it('ends with a no, and nothing changed', async () => {
+  it('ends with a no, and nothing has changed', async () => {
     const outcome = await holdCeremony({ says: () => false });
     expect(outcome).toMatchObject({
       failures: { controller: 'declined' },
@@ -45,7 +45,7 @@ describe('amesh-pair/1', () => {
     expect(outcome).toMatchObject({ failures: { target: 'own_key' }, saved: { controller: [], target: [] } });
   });
 
-  it('fails where the two sides were given other codes', async () => {
+  it('fails if the two sides have other codes', async () => {
     const outcome = await holdCeremony({ controller: { code: '111111' } });
     expect(outcome).toMatchObject({
       failures: { target: 'tampered' },

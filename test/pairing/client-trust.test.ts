@@ -83,12 +83,12 @@ describe('a row that is unconfirmed', () => {
     expect(await left()).toBe('unconfirmed, trusted');
   });
 
-  it('stays so when another host answers', async () => {
+  it('stays so if another host responds', async () => {
     expect(await call(other.origin)).toBe(200);
     expect(await left()).toBe('unconfirmed, trusted');
   });
 
-  it('stays so when another host points to this one, since nothing is signed then', async () => {
+  it('stays so if another host redirects to this one, since that request is not signed', async () => {
     const open = await listen((_, response) => response.end('for everybody'));
     const alike = await listen((_, response) => response.writeHead(302, { location: open.origin }).end());
     const { controller, target } = await leaveUnconfirmed('M7', [open.authority]);
@@ -130,7 +130,7 @@ describe('a row that is unconfirmed', () => {
 });
 
 describe.concurrent('one machine at both ends', () => {
-  it.concurrent('is told so at both', async () => {
+  it.concurrent('is noticed at both', async () => {
     const device = await createDevice('alone');
     const { errors } = await pair({ target: device, controller: device, relay: relay.url });
     const messages = [errors.target, errors.controller].map((error) => (error as Error).message);
@@ -151,7 +151,7 @@ describe.concurrent('hosts', () => {
     expect((await documentOf(controller.trust)).devices[0]?.hosts).toEqual(['api.example.com']);
   });
 
-  it.concurrent('are stored nowhere where nothing comes of it', async () => {
+  it.concurrent('are stored nowhere if the pairing fails', async () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const listen = { hosts: ['api.example.com'] };
     await pair({
@@ -165,7 +165,7 @@ describe.concurrent('hosts', () => {
     expect(await trustBetween(controller, target)).toBe('none');
   });
 
-  it.concurrent('that the target names are not stored where nobody has compared the codes', async () => {
+  it.concurrent('that the target names are not stored if nobody has compared the codes', async () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const listen = { hosts: ['bank.example'] };
     const seen = deferred<string>();
@@ -185,7 +185,7 @@ describe.concurrent('hosts', () => {
   it.concurrent.each([
     ['with somebody who looks', undefined],
     ['without', null],
-  ])('that are given count in place of those that it names, %s', async (_, confirm) => {
+  ])('that are given replace those that it names, %s', async (_, confirm) => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const seen = deferred<string>();
     await pair({
@@ -228,7 +228,7 @@ describe.concurrent('hosts', () => {
     expect(await trustBetween(controller, target)).toBe('none');
   });
 
-  it.concurrent('in any number do not keep a target from pairing: it names those for which there is room', async () => {
+  it.concurrent('in any number do not keep a target from pairing: it names as many as fit', async () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const many = Array.from({ length: 60 }, (_, i) => `${i}.${'x'.repeat(60)}.example.com`);
     await target.trust.update((list) => setHosts(list, many));
@@ -260,7 +260,7 @@ describe.concurrent('maxControllers', () => {
     return { target, old, controller: await createDevice('laptop') };
   }
 
-  it.concurrent('keeps the one that is there, and both ends end', async () => {
+  it.concurrent('keeps the one that is there, and both sides end', async () => {
     const { target, controller } = await full(1);
     const ended = await pair({ target, controller, relay: relay.url, listen: { maxControllers: 1 } });
     expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
@@ -270,7 +270,7 @@ describe.concurrent('maxControllers', () => {
     expect(names(await documentOf(target.trust))).toEqual(['old-0']);
   });
 
-  it.concurrent('asks for all who would have to go, the oldest first', async () => {
+  it.concurrent('asks about all who would have to go, the oldest first', async () => {
     const { target, controller } = await full(3);
     const asked: [string[], Peer][] = [];
     const ended = await pair({
@@ -294,7 +294,7 @@ describe.concurrent('maxControllers', () => {
     expect(list.tombstones).toHaveLength(2);
   });
 
-  it.concurrent('lets one in again that is there, however full it is', async () => {
+  it.concurrent('accepts one again that is there, however full it is', async () => {
     const { target, old } = await full(2);
     const ended = await pair({
       target,
@@ -306,7 +306,7 @@ describe.concurrent('maxControllers', () => {
     expect(names(await documentOf(target.trust)).sort()).toEqual(['old-0', 'old-1']);
   });
 
-  it.concurrent('holds also where another came while the code was typed', async () => {
+  it.concurrent('also holds if another one came while the code was typed', async () => {
     const { target, controller } = await full(0);
     const { publicKey, deviceId } = (await createDevice('quicker')).identity;
     const quicker = { deviceId, publicKey, friendlyName: 'quicker', role: 'controller', hosts: [] } as const;
@@ -460,7 +460,7 @@ describe.concurrent('a peer whose name is', () => {
       expect(await trustBetween(controller, target)).toBe('none');
     });
 
-    it.concurrent('is no question if the device is already in the list', async () => {
+    it.concurrent('asks nothing if the device is already in the list', async () => {
       const { target, controller } = await createNamesakes();
       expect((await pair({ target, controller, relay: relay.url })).errors).toEqual({});
       const asked: string[] = [];
@@ -484,7 +484,7 @@ describe.concurrent('a peer whose name is', () => {
   it.concurrent.each([
     ['10 kB', 'n'.repeat(10_000), 'n'.repeat(64)],
     ['half a character', 'a\ud800b', 'a\ufffdb'],
-  ])('written into its identity.json, %s, is cleaned before it goes out', async (_, name, stored) => {
+  ])('written into its identity.json, %s, is cleaned before it is sent', async (_, name, stored) => {
     const devices = await Promise.all(
       ['laptop', 'prod-api'].map(async (role) => {
         const { store } = await createDevice(role);

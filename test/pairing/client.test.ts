@@ -79,7 +79,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     });
   });
 
-  it.concurrent('because its name is none', async () => {
+  it.concurrent('because its name does not exist', async () => {
     const name = `${'a'.repeat(64)}.example`; // no label is so long, so nobody is asked
     const { code, message } = await endsAt(`ws://${name}/ws`);
     expect(code).toBe('relay_unreachable');
@@ -94,7 +94,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     expect(message).toContain('did not respond (DEPTH_ZERO_SELF_SIGNED_CERT)');
   });
 
-  it.concurrent('because it speaks no TLS', async () => {
+  it.concurrent('because it does not speak TLS', async () => {
     const { code } = await endsAt(relay.url.replace('ws:', 'wss:'));
     expect(code).toBe('relay_unreachable');
   });
@@ -105,7 +105,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     [404, 'relay_unreachable', ' not a relay (HTTP 404). Your devices are fine. Check the name, the port'],
     [429, 'relay_busy', 'is busy (429)'],
     [503, 'relay_busy', 'is busy (503)'],
-  ] as const)('because a web server answers with %i', async (status, code, why) => {
+  ] as const)('because a web server responds with %i', async (status, code, why) => {
     const server = await listen(
       createServer((_, response) => {
         response
@@ -129,7 +129,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     });
   });
 
-  it.concurrent('because it speaks no TLS', async () => {
+  it.concurrent('because it does not speak TLS', async () => {
     expect(await endsAt(relay.url.replace('ws:', 'wss:'))).toEqual({
       code: 'relay_unreachable',
       message: `The relay at ${relay.url.replace('ws:', 'wss:')} does not use TLS. Your devices are fine. If that relay is yours: --relay ${relay.url}`,
@@ -149,19 +149,19 @@ describe.concurrent('a relay that cannot be reached', () => {
   });
 });
 
-describe.concurrent('a relay that is none', () => {
+describe.concurrent('a relay that is not a relay', () => {
   const NONSENSE: [string, string | Buffer][] = [
     ['no JSON', 'hello'],
-    ['JSON that is no object', '[]'],
+    ['JSON that is not an object', '[]'],
     ['null', 'null'],
     ['an unknown type', '{"type":"welcome"}'],
     ['a binary frame', Buffer.from('{"type":"listening","code":"482916","expiresIn":60}')],
-    ['a code that is none', '{"type":"listening","code":"048291","expiresIn":60}'],
+    ['an invalid code', '{"type":"listening","code":"048291","expiresIn":60}'],
     ['a code with an escape sequence', '{"type":"listening","code":"\\u001b[2J","expiresIn":60}'],
     ['a code for ever', '{"type":"listening","code":"482916","expiresIn":1e12}'],
     ['an error without a name', '{"type":"error"}'],
     ['an error that is a screen', '{"type":"error","code":"\\u001b[2Jowned"}'],
-    ['a body that is none', '{"type":"msg","body":1}'],
+    ['an invalid body', '{"type":"msg","body":1}'],
     ['a frame of more than 64 KiB', JSON.stringify({ type: 'msg', body: 'x'.repeat(65_536) })],
   ];
   it.concurrent.each(NONSENSE)('says %s', async (_, frame) => {
@@ -170,7 +170,7 @@ describe.concurrent('a relay that is none', () => {
     expect(message).toMatch(/^The relay at ws:\S+ (?:is not an amesh relay|closed the connection)\. /);
   });
 
-  it.concurrent('sends a frame that is not due', async () => {
+  it.concurrent('sends a frame out of turn', async () => {
     const { message } = await endsAt(await fakeRelay((socket) => socket.send('{"type":"msg","body":"x"}')));
     expect(message).toContain('sent an unexpected frame. Your devices are fine.');
   });
@@ -180,7 +180,7 @@ describe.concurrent('a relay that is none', () => {
     expect(code).toBe('relay_unreachable');
   });
 
-  it.concurrent('is left, also where it does not hang up', async () => {
+  it.concurrent('is left, even if it does not hang up', async () => {
     const left: Promise<unknown>[] = [];
     const at = await fakeRelay((socket) => {
       left.push(once(socket, 'close'));
@@ -190,7 +190,7 @@ describe.concurrent('a relay that is none', () => {
     expect(await Promise.all(left)).toHaveLength(2);
   });
 
-  it.concurrent('lets a code count for an hour: it counts for a minute here', async () => {
+  it.concurrent('says that a code is valid for an hour: it is valid for a minute here', async () => {
     const device = await createDevice('patient');
     const relay = await fakeRelay((socket) => {
       socket.send('{"type":"listening","code":"482916","expiresIn":3600}');
@@ -206,7 +206,7 @@ describe.concurrent('a relay that is none', () => {
     });
   });
 
-  it.concurrent('says again and again that somebody has tried the code: it is told once', async () => {
+  it.concurrent('says again and again that somebody has tried the code: it is reported once', async () => {
     const device = await createDevice('warned');
     const relay = await fakeRelay((socket) => {
       socket.send('{"type":"listening","code":"482916","expiresIn":60}');
@@ -239,7 +239,7 @@ describe.concurrent('a relay that refuses', () => {
     ['capacity', undefined, 'Try again in a minute, or use another relay: --relay URL'],
     ['draining', undefined, 'Try again in a minute, or use another relay: --relay URL'],
     ['unavailable', 5, 'Try again in 5 s.'],
-  ] as const)('says when to come again: %s', async (code, retryAfter, fix) => {
+  ] as const)('says when to try again: %s', async (code, retryAfter, fix) => {
     const at = await fakeRelay((socket) => socket.send(JSON.stringify({ type: 'error', code, retryAfter })));
     expect(await endsAt(at)).toEqual({
       code: 'relay_busy',
@@ -257,7 +257,7 @@ describe.concurrent('a relay that refuses', () => {
     },
   );
 
-  it.concurrent('because a real one counts', async () => {
+  it.concurrent('because a real one limits tries', async () => {
     const strict = await startRelay({ limits: { listensPerMinute: 1, failedJoinsPerMinute: 1 } });
     endings.push(() => strict.relay.close());
     const at = `ws://127.0.0.1:${strict.port}/ws`;
@@ -271,7 +271,7 @@ describe.concurrent('a relay that refuses', () => {
 });
 
 describe.concurrent('a code', () => {
-  it.concurrent('that nobody has', async () => {
+  it.concurrent('that does not exist', async () => {
     const device = await createDevice('laptop');
     const error = await inviteTarget({ device, relay: relay.url, code: '100000', person: nobody }).catch(
       (e) => e,
@@ -283,7 +283,7 @@ describe.concurrent('a code', () => {
   });
 
   it.concurrent.each(['48291', '4829167', 'abc', '048291', '48291a', '', ' 482916'])(
-    'of a form that none has: %j',
+    'of an impossible form: %j',
     async (code) => {
       const device = await createDevice('laptop');
       await expect(inviteTarget({ device, relay: relay.url, code, person: nobody })).rejects.toThrow(
@@ -306,7 +306,7 @@ describe.concurrent('a code', () => {
     expect(error.message).toBe('No controller joined within 1 s. Run it again: amesh listen');
   });
 
-  it.concurrent('that two race for goes to one of them, and the target hears of the other', async () => {
+  it.concurrent('that two race for goes to one of them, and the target hears about the other', async () => {
     const target = await createDevice('prod-api');
     const racers = [await createDevice('a'), await createDevice('b')];
     const [code, shown, intruder] = [deferred<string>(), deferred<string>(), deferred<void>()];
@@ -339,7 +339,7 @@ describe.concurrent('a code', () => {
     expect(await trustBetween(racers[1 - won] as Device, target)).toBe('none');
   });
 
-  it.concurrent('that is tried again while the target writes does not cost the last message', async () => {
+  it.concurrent('that is tried again while the target writes does not lose the last message', async () => {
     const [target, controller] = [await createDevice('prod-api'), await createDevice('laptop')];
     const intruder = await Client.open(relay.port);
     let code = '';
@@ -368,7 +368,7 @@ describe.concurrent('a code', () => {
     expect(await trustBetween(controller, target)).toBe('paired');
   });
 
-  it.concurrent('is used up by the first, also where nothing came of it', async () => {
+  it.concurrent('is used up by the first try, even if that fails', async () => {
     const [target, controller] = [await createDevice('prod-api'), await createDevice('laptop')];
     let code = '';
     const ended = await pair({

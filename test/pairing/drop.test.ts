@@ -164,12 +164,12 @@ describe.concurrent('a message that comes twice', () => {
 });
 
 describe.concurrent('a message that is late', () => {
-  it.concurrent('changes nothing where it is in time', async () => {
+  it.concurrent('changes nothing if it still arrives in time', async () => {
     const { codes, left } = await attack((_, frame, { pass }) => sleep(100).then(() => pass(frame)));
     expect([...codes, left]).toEqual(['ok', 'ok', 'paired']);
   });
 
-  it.concurrent('the last one, by too much, leaves the row unconfirmed', async () => {
+  it.concurrent('leaves the row unconfirmed if it is the last one and too late', async () => {
     const { codes, left } = await attack(
       only('M8', (_, frame, { pass }) => sleep(2500).then(() => pass(frame))),
     );
@@ -177,7 +177,7 @@ describe.concurrent('a message that is late', () => {
   });
 });
 
-it('leaves a target that was confirmed before as it was', async () => {
+it('leaves a target that was confirmed before unchanged', async () => {
   const devices = { controller: await createDevice('laptop'), target: await createDevice('prod-api') };
   await pair({ ...devices, relay: relay.url });
   for (const name of ['M5', 'M7', 'M8'] as const) {

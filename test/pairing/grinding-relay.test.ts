@@ -90,7 +90,7 @@ describe('a grinding relay', () => {
     await expectTakenIn(await buildPairing(NO_COMMITMENT), STRATEGIES.nonces);
   });
 
-  it('and is refused as soon as it opens another commitment than it made', async () => {
+  it('and is refused as soon as it opens another commitment than the one it made', async () => {
     expect(await attack(shipped, STRATEGIES.nonces)).toMatchObject({
       verified: false,
       saved: { controller: [], target: [] },
@@ -102,7 +102,7 @@ describe('a grinding relay', () => {
     await expectTakenIn(await buildPairing(IDENTITIES_IN_CODE), STRATEGIES.identities);
   });
 
-  it('and changes nothing by it', async () => {
+  it('and gains nothing by it', async () => {
     const outcome = await attack(shipped, STRATEGIES.identities);
     expect(outcome).toMatchObject({
       verified: false,

@@ -52,14 +52,14 @@ async function fromController(make: (leg: Leg) => object | Promise<object>) {
 }
 
 describe('a peer that has the keys', () => {
-  it('is taken for what it says in the form that there is', async () => {
+  it('is accepted if it keeps to the format', async () => {
     const hosts = ['api.example.com', 'api.example.com:8443', '[::1]:3000'];
     expect(await fromTarget((leg) => introduce(leg, { hosts }))).toMatchObject([{ type: 'show' }]);
     const actions = await fromController((leg) => introduce(leg, { role: 'controller', hosts: [] }));
     expect(actions).toMatchObject([{ type: 'send' }, { type: 'ask_code' }]);
   });
 
-  it('may have a name as long as a message, all of it signed and 64 code points of it kept', async () => {
+  it('may have a name as long as a message: all of it is signed, and 64 code points are kept', async () => {
     const name = '🚀'.repeat(1000);
     const [action] = await fromTarget((leg) => introduce(leg, { name }));
     expect(action).toMatchObject({ type: 'show', peer: { name } });
@@ -79,11 +79,11 @@ describe('a peer that has the keys', () => {
     ['another role', { role: 'controller' }],
     ['no role', { role: undefined }],
     ['a key of 32 bytes', { publicKey: 'A'.repeat(43) }],
-    ['a key that is no point', { publicKey: `A${'_'.repeat(43)}` }],
-    ['a key that is no base64url', { publicKey: '*'.repeat(44) }],
-    ['a name that is no text', { name: ['laptop'] }],
+    ['a key that is not a point', { publicKey: `A${'_'.repeat(43)}` }],
+    ['a key that is not base64url', { publicKey: '*'.repeat(44) }],
+    ['a name that is not text', { name: ['laptop'] }],
     ['half a surrogate pair as its name', { name: '\ud83d' }],
-    ['hosts that are no list', { hosts: { length: 0 } }],
+    ['hosts that are not a list', { hosts: { length: 0 } }],
     ['33 hosts', { hosts: Array.from({ length: 33 }, (_, i) => `${i}.example.com`) }],
     [
       'hosts of 4,200 characters',
@@ -96,7 +96,7 @@ describe('a peer that has the keys', () => {
     ['a host with a path', { hosts: ['api.example.com/v1'] }],
     ['a host that writes on the terminal', { hosts: ['\u001b[2Japi.example.com'] }],
     ['a host that reads from right to left', { hosts: ['\u202emoc.elpmaxe'] }],
-    ['a host that is no text', { hosts: [null] }],
+    ['a host that is not text', { hosts: [null] }],
     ['more than there is to say', { admin: true }],
     ['a prototype', JSON.parse('{"__proto__":{"admin":true}}')],
   ])('is refused with %s', async (_, content) => {
@@ -124,7 +124,7 @@ describe('a peer that has the keys', () => {
     expect(await fromTarget(make)).toMatchObject(REFUSED);
   });
 
-  it('says in one form what it says in clear', async () => {
+  it('has exactly one form for what it sends in clear', async () => {
     const com = Buffer.alloc(32).toString('base64url');
     const rest = `"suite":"p256-hkdf-sha256-aes256gcm","role":"controller","com":"${com}"}`;
     const send = (body: string) =>
@@ -146,7 +146,7 @@ describe('a peer that has the keys', () => {
     }
   });
 
-  it('is refused with a signature that is none', async () => {
+  it('is refused with a signature that is not one', async () => {
     for (const sig of ['', 'AA', 'A'.repeat(86), 'A'.repeat(4096), '*', 1, null, undefined]) {
       expect(await fromTarget(async (leg) => ({ ...(await introduce(leg, {})), sig }))).toMatchObject(
         REFUSED,
@@ -154,7 +154,7 @@ describe('a peer that has the keys', () => {
     }
   });
 
-  it('is refused with an introduction that is no object', async () => {
+  it('is refused with an introduction that is not an object', async () => {
     for (const content of [[], ['m5'], [[]], {}])
       expect(await fromTarget(() => content)).toMatchObject(REFUSED);
   });
@@ -177,7 +177,7 @@ describe('a peer that has the keys', () => {
   });
 
   it.each([{ refused: 'tampered' }, { refused: 'declined', by: 'me' }, { verified: true }, []])(
-    'cannot say %o for a verdict',
+    'cannot use %o as a verdict',
     async (content) => {
       const controller = new Controller({ code: CODE, ...laptop });
       const leg = await meetController(pairing, controller, { code: CODE });
@@ -205,7 +205,7 @@ describe('a peer that has the keys', () => {
     ]);
   });
 
-  it('cannot verify before the introduction, nor send one message as another', async () => {
+  it('cannot verify before the introduction, nor send one message in place of another', async () => {
     const controller = new Controller({ code: CODE, ...laptop });
     const leg = await meetController(pairing, controller, { code: CODE });
     const verdict = await leg.channel.seal('m6', {});
@@ -237,7 +237,7 @@ describe('a share of the key agreement', () => {
     return target.handle({ type: 'message', body: writeM3({ eC: share, nC: nonce }) });
   }
 
-  it('that is sent back to its own sender is refused by either side', async () => {
+  it('that is sent back to its own sender is refused by both sides', async () => {
     const own = await newEphemeral();
     expect(await toController(own.publicKey)).toMatchObject([{ type: 'send' }, { type: 'send' }]);
     expect(await toController(own.publicKey, Promise.resolve(own))).toEqual([
@@ -249,7 +249,7 @@ describe('a share of the key agreement', () => {
 });
 
 describe('an introduction of our own', () => {
-  it('fits a message of 8 KiB whatever is in it', async () => {
+  it('fits into a message of 8 KiB, whatever it contains', async () => {
     const party = async (role: 'controller' | 'target') => {
       const hosts =
         role === 'target'

@@ -109,7 +109,7 @@ describe.each(MESSAGES)('%s', (name, side, index) => {
     }
   });
 
-  it('replayed in the place of every later one', async () => {
+  it('replayed in place of every later one', async () => {
     const later = MESSAGES.slice(MESSAGES.findIndex(([other]) => other === name) + 1);
     for (const [laterName, laterSide, laterIndex] of later) {
       let old = '';
@@ -180,7 +180,7 @@ describe.each(MESSAGES)('%s', (name, side, index) => {
 
 describe('without the pairing code of the other side', () => {
   it.each(['controller', 'target'] as const)(
-    'as the %s was given another, nothing is paired',
+    'since the %s was given another one, nothing is paired',
     async (side) => {
       const outcome = await holdCeremony({ [side]: { code: '111111' } });
       expectHarmless('M4', outcome);
@@ -197,19 +197,19 @@ describe('a relay that swaps an ephemeral key', () => {
       on: [JSON.stringify({ ...JSON.parse(body), [member]: Buffer.from(key).toString('base64url') })],
     });
 
-  it('of the target is found out by the next message', async () => {
+  it('of the target is caught by the next message', async () => {
     const outcome = await holdCeremony({ relay: on('target', 0, swap('eT', await of())) });
     expectHarmless('M2', outcome);
     expect(outcome.failures.target).toBe('tampered');
   });
 
-  it('of the controller is found out by the commitment', async () => {
+  it('of the controller is caught by the commitment', async () => {
     const outcome = await holdCeremony({ relay: on('controller', 1, swap('eC', await of())) });
     expectHarmless('M3', outcome);
     expect(outcome.failures.target).toBe('tampered');
   });
 
-  it('of the controller, commitment and all, is found out by the next message', async () => {
+  it('of the controller, commitment and all, is caught by the next message', async () => {
     const [eC, nC] = [await of(), new Uint8Array(32)];
     const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64url');
     const com = text(await commitment(eC, nC));
@@ -263,7 +263,7 @@ describe('a relay that offers another version', () => {
     ['M2', 'target', 0, { version: '1' }],
     ['M2', 'target', 0, { suite: 'none' }],
     ['M2', 'target', 0, { role: 'controller' }],
-  ] as const)('in %s is found out: %s %s %o', async (name, from, index, change) => {
+  ] as const)('in %s is caught: %s %s %o', async (name, from, index, change) => {
     const relay = on(from, index, (body) => ({ on: [JSON.stringify({ ...JSON.parse(body), ...change })] }));
     const outcome = await holdCeremony({ relay });
     expectHarmless(name, outcome);
@@ -314,7 +314,7 @@ describe('a relay that knows the pairing code and holds a ceremony of its own wi
     between = { pairing, parties: await parties(), mallory: await parties() };
   });
 
-  it('and forges the verdict is found out by two people who compare the codes', async () => {
+  it('and forges the verdict is caught by two people who compare the codes', async () => {
     for (let run = 0; run < 10; run++) {
       const outcome = await holdBetween(between);
       expect(outcome.shown).toMatch(/^\d{6}$/);
@@ -326,7 +326,7 @@ describe('a relay that knows the pairing code and holds a ceremony of its own wi
     }
   });
 
-  it('plants at most a false target where nobody looks before saying yes, never a false controller', async () => {
+  it('plants at most a false target if nobody looks before saying yes, never a false controller', async () => {
     const outcome = await holdBetween({ ...between, says: () => true });
     expect(outcome.saved).toEqual({ controller: [between.mallory.target.own.publicKey], target: [] });
     expect(outcome.failures.target).toBe('codes_differ');
@@ -378,7 +378,7 @@ describe('a relay that knows the pairing code and holds a ceremony of its own wi
     ]);
   });
 
-  it('cannot have a device pair with itself', async () => {
+  it('cannot make a device pair with itself', async () => {
     const device = await newParty('controller', 'both');
     const target = { ...device, own: { ...device.own, role: 'target' as const } };
     const outcome = await holdCeremony({ controller: device, target });

@@ -24,7 +24,7 @@ describe('the URL of a relay', () => {
     ['wss://name:secret@relay.example.com', 'The URL of a relay must not contain a user name or password.'],
     ['wss://relay.example.com/ws?token=secret', 'The URL of a relay must not contain ? or #.'],
     ['wss://relay.example.com/ws#secret', 'The URL of a relay must not contain ? or #.'],
-  ])('%j is refused, with what was perhaps meant', (text, message) => {
+  ])('%j is refused, with the likely correction', (text, message) => {
     expect(() => toRelayUrl(text)).toThrow(TypeError);
     expect(messageOf(text)).toContain(message);
     expect(messageOf(text)).not.toContain('secret');

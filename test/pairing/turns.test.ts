@@ -39,7 +39,7 @@ function wrongCodes(right: string): string[] {
 }
 
 describe('the target', () => {
-  it('takes no message between a right code and the answer whether there is room', async () => {
+  it('accepts no message between a right code and the check for room', async () => {
     const { target, text } = await newMeeting();
     const steps = [
       target.handle({ type: 'typed', text }),
@@ -50,7 +50,7 @@ describe('the target', () => {
     expect(target.state).toBe('failed');
   });
 
-  it('takes no message while the code is typed', async () => {
+  it('accepts no message while the code is typed', async () => {
     const { target, text } = await newMeeting();
     const steps = [target.handle(message('AAAA')), target.handle({ type: 'typed', text })];
     expect(await Promise.all(steps)).toEqual([[{ type: 'fail', failure: 'tampered' }], []]);
@@ -65,7 +65,7 @@ describe('the target', () => {
     expect(actions.at(-1)).toEqual({ type: 'fail', failure: 'codes_differ' });
   });
 
-  it('takes ten slips that are no code at all for no tries, and every one after them for a try', async () => {
+  it('counts ten slips that are not codes as no tries, and every one after them as a try', async () => {
     const slips = ['abc', '', '12345', '1234567', '12345x', '１２３４５６', '-', '0', '1e5', '+12345'];
     const { target, text } = await newMeeting();
     for (const slip of slips) {
@@ -83,7 +83,7 @@ describe('the target', () => {
     ]);
   });
 
-  it('takes the right code after slips', async () => {
+  it('accepts the right code after slips', async () => {
     const { target, text } = await newMeeting();
     await target.handle({ type: 'typed', text: 'abc' });
     expect(await target.handle({ type: 'typed', text })).toMatchObject([{ type: 'admit' }]);
@@ -91,7 +91,7 @@ describe('the target', () => {
 });
 
 describe('the controller', () => {
-  it('takes no message while its human is asked, and no yes after one', async () => {
+  it('accepts no message while its person is asked, and no yes after one', async () => {
     const { controller, target, text } = await newMeeting();
     await target.handle({ type: 'typed', text });
     const [m6] = sent(await target.handle({ type: 'admitted', yes: true })) as [string];
@@ -104,14 +104,14 @@ describe('the controller', () => {
     expect(controller.state).toBe('failed');
   });
 
-  it('takes no yes before it was asked', async () => {
+  it('accepts no yes before it has asked', async () => {
     const { controller } = await newMeeting();
     expect(await controller.handle({ type: 'answer', yes: true })).toMatchObject([{ type: 'fail' }]);
   });
 });
 
-describe('either', () => {
-  it('says nothing more once it has failed, however much comes', async () => {
+describe('each side', () => {
+  it('says nothing more once it has failed, whatever comes', async () => {
     for (const machine of Object.values(await newPair())) {
       expect(await machine.handle(message('AAAA'))).toMatchObject([{ type: 'fail', failure: 'tampered' }]);
       const rest = await Promise.all(Array.from({ length: 1000 }, () => machine.handle(message('AAAA'))));
@@ -119,7 +119,7 @@ describe('either', () => {
     }
   });
 
-  it('never throws for what a peer sends, be it no text at all', async () => {
+  it('never throws for what a peer sends, even if that is not text', async () => {
     const bodies = [
       null,
       undefined,
@@ -146,7 +146,7 @@ describe('either', () => {
     }
   });
 
-  it('tells once of a key that does not sign, and takes nothing more', async () => {
+  it('reports once a key that does not sign, and accepts nothing more', async () => {
     const { target } = await newPair();
     const laptop = await newParty('controller', 'laptop');
     const gone = new Error('The agent is gone.');

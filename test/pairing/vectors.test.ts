@@ -34,7 +34,7 @@ async function party({ deviceKey, ephemeralKey, nonce, introduction }: PartyVect
 }
 
 describe('test/vectors/pairing.json', () => {
-  it('is what the two machines say to each other with these keys', async () => {
+  it('has the exact messages of the two machines with these keys', async () => {
     const messages: { side: Side; body: string }[] = [];
     const outcome = await holdCeremony({
       controller: await party(vector.controller),

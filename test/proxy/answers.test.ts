@@ -16,7 +16,7 @@ if (NGINX === undefined) console.warn('Tests of answers behind nginx are skipped
 const text = 'The quick brown fox jumps over the lazy dog. '.repeat(1000);
 const kinds = provingKinds.filter(({ name }) => name === 'Express 5' || name === 'Fastify 5');
 
-describe.skipIf(NGINX === undefined && !process.env.CI)('proven answers behind nginx', () => {
+describe.skipIf(NGINX === undefined && !process.env.CI)('proven answers through nginx', () => {
   const servers: ProvingServer[] = [];
   const ports: Record<string, number> = {};
   let stop: () => Promise<void>;

@@ -94,7 +94,7 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
     },
   );
 
-  it('answers a slash that is escaped by itself, unless it is told not to', async () => {
+  it('responds to a slash that is escaped by itself, unless it is told not to', async () => {
     expect(await call('usual', '/a%2Fb')).toBe(404);
     expect(machines.refusals).toEqual([]);
   });

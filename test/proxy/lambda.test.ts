@@ -41,7 +41,7 @@ it('an event with a decoded path names asSent()', async () => {
   expect(found.fix).toContain('asSent()');
 });
 
-it('a path that only the caller knows names AuthMesh-Path', async () => {
+it('a path that only the caller knows leads to AuthMesh-Path', async () => {
   const found = await refused('HTTP API 2.0', '/orders/a%40b', asSent);
   expect(found).toMatchObject({
     code: 'invalid_signature',

@@ -147,7 +147,7 @@ ${site} }`,
 
   const PATHS = ['/api/orders?b&a=1', '/a%2Fb', '//double//slash', '/%7Euser?x=%20+'];
 
-  it('as it is documented: TLS ends there, Host and path are kept', async () => {
+  it('as documented: TLS ends there, Host and path are kept', async () => {
     await expectAll(await start(), PATHS);
   });
 
@@ -160,7 +160,7 @@ ${site} }`,
 
   const rewrite = (text: string) => text.replace('proxy_set_header Host $http_host;', '');
 
-  it('with Host rewritten: the log leads to authority first, and not into another refusal', async () => {
+  it('with Host rewritten: the log names authority first, and does not lead to another refusal', async () => {
     await start({}, rewrite, '', '421 {"error":"wrong_host"}');
     const said = fleet.servers.map((server) => server.stderr()).join('');
     expect(said).toContain(

@@ -138,7 +138,7 @@ listen all
   });
 });
 
-describe('a proxy that says what it has changed', () => {
+describe('a proxy that reports its changes', () => {
   let own: Listening; // with a verifier of its own: explanations are limited
   beforeAll(async () => {
     const verify = machines.targetWith({ hosts: [HOST] }).verify();
@@ -167,7 +167,7 @@ describe('a proxy that says what it has changed', () => {
     expect(found.fix).toContain("verify({ pathPrefix: '/shop/eu' })");
   });
 
-  it('a prefix that was put in front, a slash at the end, a query that was added, HEAD made GET', async () => {
+  it('a prefix that was added, a slash at the end, a query that was added, HEAD turned into GET', async () => {
     const fixes = [
       [await behind('/orders', '/internal/orders', []), 'added the prefix /internal'],
       [await behind('/orders/', '/orders', []), 'the trailing slash'],
@@ -177,7 +177,7 @@ describe('a proxy that says what it has changed', () => {
     for (const [found, fix] of fixes) expect(found.fix).toContain(fix);
   });
 
-  it('says nothing more than before of a signature that is right for none of it', async () => {
+  it('says nothing new about a signature that does not fit any of it', async () => {
     const found = await behind('/orders', '/elsewhere', []);
     expect(found.detail).toBe('The signature does not match the request as this server saw it.');
     expect(found.fix).toContain(

@@ -31,7 +31,7 @@ describe('an address with a mistake in it', () => {
       'has a database that is not a number, such as the 0 in redis://localhost:6379/0.',
     ],
     ['redis://user:100%secret@localhost', 'contains a user or password with a bare %: write %25.'],
-  ])('%s is a TypeError, and no rejection that nobody can catch', (url, message) => {
+  ])('%s is a TypeError, and not a rejection that nobody can catch', (url, message) => {
     expect(() => new RedisNonceStore(url)).toThrow(
       expect.objectContaining({ name: 'TypeError', message: `REDIS_URL ${message}` }),
     );
@@ -115,7 +115,7 @@ describeWithRedis.concurrent('somebody who can write to the Redis of the nonces'
     await opened(store);
   });
 
-  it('what was claimed while Redis turned out to be one that forgets lets nobody in', async ({
+  it('a claim that is accepted while Redis turns out to have forgotten lets nobody in', async ({
     onTestFinished,
   }) => {
     const shared = await Shared.start(onTestFinished);
@@ -141,9 +141,9 @@ describeWithRedis.concurrent('somebody who can write to the Redis of the nonces'
 
 describeWithRedis.concurrent('a database that cannot be selected', () => {
   it.each([
-    ['because there is none of that number', 'default', '999', 'ERR DB index is out of range'],
+    ['because it does not exist', 'default', '999', 'ERR DB index is out of range'],
     ['because the user may not', 'limited', '1', 'NOPERM'],
-  ])('%s: nobody is let in, and no other one is used', async (_, user, database, reason) => {
+  ])('%s: accepts nobody, and uses no other database', async (_, user, database, reason) => {
     const redis = await startRedis();
     const admin = new Redis(redis.url);
     await admin.call('ACL', 'SETUSER', 'default', '>pw', '+@all');
@@ -192,7 +192,7 @@ function inspectWithCause(error: Error): string {
 }
 
 describeWithRedis.concurrent('a Redis that has forgotten, and says the same run id', () => {
-  it('because a policy of eviction was on for a moment: says since when it remembers', async () => {
+  it('because an eviction policy was on for a moment: says since when it remembers', async () => {
     const redis = await startRedis({ args: ['--maxmemory', '3mb'] });
     const store = await opened(new RedisNonceStore({ url: redis.url, timeoutMs: 5000 }));
     const admin = new Redis(redis.url);
@@ -213,7 +213,7 @@ describeWithRedis.concurrent('a Redis that has forgotten, and says the same run 
     await redis.stop();
   });
 
-  it('because it was made a replica of one that knew less, and master again: says since when it remembers', async () => {
+  it('because it was a replica of one that knew less, and became a master again: says since when it remembers', async () => {
     const [first, second] = await Promise.all([startRedis(), startRedis()]);
     const store = await opened(new RedisNonceStore({ url: first.url, timeoutMs: 5000 }));
     const [old, promoted] = [new Redis(first.url), new Redis(second.url)];
@@ -256,7 +256,7 @@ describeWithRedis.concurrent('a Redis that has forgotten, and says the same run 
 
 // It has a clock of its own, so that nothing runs beside it.
 describeWithRedis('a clock that is set back', () => {
-  it('a replay after the clock of an instance was set back, when Redis has let go of its nonce', async ({
+  it('a replay after the clock of an instance was set back, when Redis has dropped its nonce', async ({
     onTestFinished,
   }) => {
     const shared = await Shared.start(onTestFinished);

@@ -30,7 +30,7 @@ describeWithRedis('a process that computes for longer than it waits for Redis', 
     await rm(root, { recursive: true, maxRetries: 20 });
   });
 
-  it('takes the answer to a claim that came meanwhile', async () => {
+  it('accepts a reply to a claim that came in the meantime', async () => {
     const store = await opened(new RedisNonceStore(redis.url));
     const claim = store.claim('am_AAAAAAAAAAAAAAAA', randomNonce(), Date.now() + 60_000);
     setImmediate(beBusy); // when the command has been written
@@ -38,7 +38,7 @@ describeWithRedis('a process that computes for longer than it waits for Redis', 
     await store.close();
   });
 
-  it('lets in its first caller, whose list came meanwhile', async () => {
+  it('accepts its first caller, whose list came in the meantime', async () => {
     const env = { AMESH_STORE_URL: redis.url };
     const [dir, callerDir] = [join(root, 'target'), join(root, 'caller')];
     await createIdentity(dir, env, { friendlyName: 'api' });

@@ -166,7 +166,9 @@ describeWithRedis.concurrent(
       }
     });
 
-    it('emptied by FLUSHALL: not even those at once pass again', async ({ onTestFinished }) => {
+    it('emptied by FLUSHALL: not even requests right after it are accepted again', async ({
+      onTestFinished,
+    }) => {
       const redis = await startRedis();
       onTestFinished(() => redis.stop());
       const admin = new Redis(redis.url);
@@ -179,7 +181,7 @@ describeWithRedis.concurrent(
       }
     });
 
-    it('a Redis that does not say who it is, behind a switch', async ({ onTestFinished }) => {
+    it('a Redis that does not say who it is, after a switch', async ({ onTestFinished }) => {
       const both = await startTwo(onTestFinished);
       for (const { url } of both) {
         const admin = new Redis(url);
@@ -283,7 +285,7 @@ describeWithRedis.concurrent(
       }
     });
 
-    it('a Redis that starts anew with an older copy of its data', async ({ onTestFinished }) => {
+    it('a Redis that starts again with an older copy of its data', async ({ onTestFinished }) => {
       const folder = mkdtempSync(join(tmpdir(), 'amesh-copy-'));
       onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }));
       const redis = await startRedis({ args: ['--dir', folder] });

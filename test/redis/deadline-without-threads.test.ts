@@ -38,11 +38,11 @@ describeWithRedis.concurrent('a refusal comes in time with no thread left to rea
     for (const end of endings) await end();
   });
 
-  it('where Redis is stopped', async () => {
+  it('if Redis is stopped', async () => {
     expectInTime('no thread', await callFor(5000, call));
   });
 
-  it('of an instance that has started while Redis is stopped', async () => {
+  it('from an instance that has started while Redis is stopped', async () => {
     expectInTime('no thread at the start', await callFor(5000, cold));
   });
 });

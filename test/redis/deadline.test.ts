@@ -14,7 +14,7 @@ import { startRedisSentinel } from '../support/redis-cluster';
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy';
 
 describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', PATIENTLY, () => {
-  it('where Redis is stopped, and started anew', async ({ onTestFinished }) => {
+  it('if Redis is stopped, and started again', async ({ onTestFinished }) => {
     const { redis, call } = await startBoth(onTestFinished);
     await redis.stop();
     expectInTime('stopped', await callFor(4000, call));
@@ -23,7 +23,7 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', P
     expectInTime('started anew', await callFor(2000, call), /unavailable|timestamp|allow_list_integrity/);
   });
 
-  it('where Redis sleeps (SIGSTOP)', async ({ onTestFinished }) => {
+  it('if Redis sleeps (SIGSTOP)', async ({ onTestFinished }) => {
     const { redis, call } = await startBoth(onTestFinished);
     redis.pause();
     const samples = await callFor(6000, call);
@@ -31,7 +31,7 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', P
     expectInTime('asleep', [...samples, ...(await untilPassed(call))], RECOVERING);
   });
 
-  it('where each answer of Redis takes a second', async ({ onTestFinished }) => {
+  it('if each reply of Redis takes a second', async ({ onTestFinished }) => {
     let proxy: SlowProxy | undefined;
     const { call } = await startBoth(onTestFinished, async ({ port }) => {
       proxy = await startSlowProxy(port);
@@ -42,7 +42,7 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', P
     expectInTime('slow', await callFor(5000, call));
   });
 
-  it('where Redis is full', async ({ onTestFinished }) => {
+  it('if Redis is full', async ({ onTestFinished }) => {
     const { redis, call } = await startBoth(onTestFinished);
     const admin = new Redis(redis.url);
     onTestFinished(() => admin.disconnect());
@@ -51,7 +51,7 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', P
     expectInTime('full', await callFor(3000, call));
   });
 
-  it('where Redis is restarted empty', async ({ onTestFinished }) => {
+  it('if Redis is restarted empty', async ({ onTestFinished }) => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
     const call = await (await makeTarget(onTestFinished))({ REDIS_URL: redis.url });
@@ -60,7 +60,7 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', P
     expectInTime('restarted empty', [...samples, ...(await untilPassed(call))], RECOVERING);
   });
 
-  it('where a replica takes over', async ({ onTestFinished }) => {
+  it('if a replica takes over', async ({ onTestFinished }) => {
     const { sentinelPort, name, master, stop } = await startRedisSentinel();
     onTestFinished(stop);
     const sentinels = [{ host: '127.0.0.1', port: sentinelPort }];

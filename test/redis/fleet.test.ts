@@ -148,7 +148,7 @@ describeWithRedis.concurrent('a Redis that fails', () => {
     await instance.expectRecovery(captured, [TOO_OLD]);
   });
 
-  it('stopped in its sleep (SIGSTOP), longer than its mark lasts: refused, and nothing from before passes again', async ({
+  it('asleep (SIGSTOP) for longer than its mark lasts: refused, and nothing from before is accepted again', async ({
     onTestFinished,
   }) => {
     const { redis, instance } = await startBoth(onTestFinished);
@@ -161,7 +161,7 @@ describeWithRedis.concurrent('a Redis that fails', () => {
     await instance.expectRecovery(captured, [TOO_OLD, REPLAYED]);
   });
 
-  it('slow, each answer 1 s: refused', async ({ onTestFinished }) => {
+  it('slow, each reply takes 1 s: refused', async ({ onTestFinished }) => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
     const proxy = await startSlowProxy(redis.port);
@@ -189,7 +189,7 @@ describeWithRedis.concurrent('a Redis that fails', () => {
     await instance.expectRecovery(captured, [REPLAYED]);
   });
 
-  it('restarted empty, at once: replays from before are refused by their time', async ({
+  it('restarted empty, immediately: replays from before are refused by their time', async ({
     onTestFinished,
   }) => {
     const { redis, instance } = await startBoth(onTestFinished);
@@ -283,7 +283,7 @@ describe('REDIS_URL', () => {
     ['', 'REDIS_URL is empty.'],
     [' ', 'REDIS_URL contains only spaces.'],
     ['\t', 'REDIS_URL contains only spaces.'],
-  ])('set to %j is a mistake, and no wish for memory', async (url, cause) => {
+  ])('set to %j is a mistake, and not a choice of memory', async (url, cause) => {
     const { createAmesh } = await import('@authmesh/sdk');
     const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });
     for (const verify of [amesh.verify, amesh.verifier]) {
@@ -307,7 +307,7 @@ describe('REDIS_URL', () => {
     },
   );
 
-  it('where a list is given and no nonce store: a TypeError, since nothing reads it there', async () => {
+  it('with a list given and no nonce store: a TypeError, since nothing reads it there', async () => {
     const { createServerVerifier } = await import('@authmesh/sdk/workers');
     const options = { allowList: '{}', ownerKey: 'Au9fpYt6nyAHfOwXr4ZvPuO1Srar4TX1Ai3lzLTCJU0H' };
     vi.stubEnv('REDIS_URL', 'redis://127.0.0.1:1');
@@ -317,7 +317,7 @@ describe('REDIS_URL', () => {
     );
   });
 
-  it.concurrent('is one of two: AMESH_STORE_URL without ioredis refuses everybody, with the line that installs it', async () => {
+  it.concurrent('is one of two: AMESH_STORE_URL without ioredis refuses everybody, and prints the line that installs it', async () => {
     const fleet = await startFleet(0, {}, ['ioredis']);
     const server = await fleet.start({ AMESH_STORE_URL: 'redis://127.0.0.1:1', DEBUG: 'amesh' });
     await vi.waitFor(async () => {
@@ -329,7 +329,7 @@ describe('REDIS_URL', () => {
     await fleet.stop();
   });
 
-  it.concurrent('that does not answer is one reason in the log, said once', async () => {
+  it.concurrent('that does not reply is one reason in the log, printed once', async () => {
     const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' });
     const [server] = fleet.servers as [Child];
     expect(await fleet.call(server)).toBe('503 {"error":"nonce_store_unavailable"}');
@@ -338,7 +338,7 @@ describe('REDIS_URL', () => {
     await fleet.stop();
   });
 
-  it('that is no URL is a TypeError where verify() is called', async () => {
+  it('that is not a URL is a TypeError when verify() is called', async () => {
     const { createAmesh } = await import('@authmesh/sdk');
     const amesh = createAmesh({ env: { REDIS_URL: 'localhost' }, dir: '/nonexistent' });
     expect(() => amesh.verify()).toThrow(

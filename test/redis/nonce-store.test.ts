@@ -33,7 +33,7 @@ describe('new RedisNonceStore()', () => {
   });
 
   it.each(['localhost:6379', 'http://localhost', 'redis://', 'redis://user:secret@[', '/run/redis.sock'])(
-    'takes no URL %j, and quotes none',
+    'refuses the URL %j, and quotes none',
     (url) => {
       expect(() => new RedisNonceStore(url)).toThrow(
         expect.objectContaining({
@@ -118,12 +118,12 @@ describeWithRedis('RedisNonceStore', () => {
     for (const client of clients) client.disconnect();
   });
 
-  it('refuses a flood of delegates, and serves their device and the delegates of others', async () => {
+  it('refuses a flood of delegates, and still serves their device and the delegates of others', async () => {
     const options = { url: redis.url, timeoutMs: 10_000, maxDelegateNonces: 50 };
     await floodOfDelegates([await opened(open(options)), await opened(open(options))], 50);
   });
 
-  it('has room again for delegates whose nonces are over, and keeps none of them', async () => {
+  it('has room again for delegates whose nonces have ended, and keeps none of them', async () => {
     const store = await opened(open({ url: redis.url, timeoutMs: 10_000, maxDelegateNonces: 5 }));
     const name = 'am_HHHHHHHHHHHHHHHH/delegates';
     for (let i = 0; i < 50; i++) {
@@ -136,7 +136,7 @@ describeWithRedis('RedisNonceStore', () => {
     expect(await admin.pttl(`amesh:nonce:${name}`)).toBeGreaterThan(60_000);
   });
 
-  it('leaves the client that it was given alone, and is not closed by it', async () => {
+  it('does not change the client that it was given, and does not close it', async () => {
     const client = clientOf(Redis);
     const store = await opened(open({ client, timeoutMs }));
     await client.quit();
@@ -147,7 +147,7 @@ describeWithRedis('RedisNonceStore', () => {
     expect(await second.ping()).toBe('PONG');
   });
 
-  it('sends one command a request, and many in one packet', async () => {
+  it('sends one command for each request, and many in one packet', async () => {
     const store = await opened(openPatiently());
     const before = await counters();
     const waiting = Array.from({ length: 1000 }, () => claim(store));
@@ -166,7 +166,7 @@ describeWithRedis('RedisNonceStore', () => {
     };
   }
 
-  it('after close() refuses at once, and holds no connection', async () => {
+  it('after close() refuses immediately, and holds no connection', async () => {
     const store = await opened(openPatiently());
     await store.close();
     await store.close();
@@ -208,7 +208,7 @@ describeWithRedis('RedisNonceStore', () => {
       },
     );
 
-    it('is warned about where it does not say its policy', async () => {
+    it('gets a warning if it does not tell its policy', async () => {
       const own = await startRedis();
       const chief = new Redis(own.url);
       await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+getrange');
@@ -251,7 +251,7 @@ describeWithRedis('RedisNonceStore', () => {
     });
   });
 
-  it.concurrent('refuses within its time where there is no Redis, and lets in when there is', async () => {
+  it.concurrent('refuses within its time if there is no Redis, and accepts when there is one', async () => {
     const own = await startRedis();
     await own.stop();
     const store = open(own.url);
@@ -274,7 +274,7 @@ describeWithRedis('RedisNonceStore', () => {
     it.each([
       ['restarted empty', async (own: RedisServer) => own.restart()],
       ['emptied by FLUSHALL while connected', flush],
-    ])('%s: says since when it remembers, later than all before', async (_, lose) => {
+    ])('%s: says from when on it remembers, later than everything before', async (_, lose) => {
       const own = await startRedis();
       const store = await opened(openPatiently(own.url));
       const claimedAt = Math.floor(Date.now() / 1000);
@@ -294,7 +294,7 @@ describeWithRedis('RedisNonceStore', () => {
       chief.disconnect();
     }
 
-    it('restarted from an old copy, with an old marker in it: not taken for the one that was', async () => {
+    it('restarted from an old copy, with an old marker in it: does not pass for the one before', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'amesh-redis-'));
       const own = await startRedis({ args: ['--dir', folder] });
       const store = await opened(openPatiently(own.url));
@@ -314,7 +314,7 @@ describeWithRedis('RedisNonceStore', () => {
       await rm(folder, { recursive: true, maxRetries: 20 });
     });
 
-    it('there all the time is known by who comes later, without a wait', async () => {
+    it('there all the time is known to later processes, without a wait', async () => {
       const first = await opened(openPatiently());
       const { startedAt } = first;
       await sleep(1100);

@@ -71,14 +71,14 @@ describeWithRedis.concurrent('RedisNonceStore over a cluster of three', () => {
       client.disconnect();
     });
 
-    it('refuses a flood of delegates, and serves their device and the delegates of others', async () => {
+    it('refuses a flood of delegates, and still serves their device and the delegates of others', async () => {
       await floodOfDelegates(
         [await opened(open({ cluster: seeds(), timeoutMs: 10_000, maxDelegateNonces: 50 }))],
         50,
       );
     });
 
-    it('says what to do where only one node is given as if it were all', async () => {
+    it('says what to do if it got only one node as if it were all', async () => {
       const store = open(seeds()[0]);
       await store.claim(randomDevice(), randomNonce(), 0).catch(() => {});
       await expect(store.claim(randomDevice(), randomNonce(), 0)).rejects.toMatchObject({
@@ -102,7 +102,7 @@ describeWithRedis.concurrent('RedisNonceStore over a cluster of three', () => {
 });
 
 describeWithRedis.concurrent('RedisNonceStore in a failover', () => {
-  it('of a cluster counts from when the replica has taken over', async () => {
+  it('of a cluster remembers since the replica has taken over', async () => {
     const cluster = await startRedisCluster({ replica: true });
     const store = await opened(open({ cluster: cluster.masters.map(({ url }) => url), timeoutMs: 10_000 }));
     const claims = await claimMany(store, 300);
@@ -114,7 +114,7 @@ describeWithRedis.concurrent('RedisNonceStore in a failover', () => {
     await cluster.stop();
   });
 
-  it('of a master behind a sentinel counts from when the replica has taken over', async () => {
+  it('of a master with a sentinel remembers since the replica has taken over', async () => {
     const { sentinelPort, name, master, stop } = await startRedisSentinel();
     const redis = { sentinels: [{ host: '127.0.0.1', port: sentinelPort }], name };
     const store = await opened(open({ redis, timeoutMs: 10_000 }));

@@ -59,7 +59,7 @@ describe('the built package, installed', () => {
       );
     });
 
-  it('without ioredis: nothing starts that was to use Redis, and each says the line that installs it', async () => {
+  it('without ioredis: nothing that needs Redis starts, and each process says the line that installs it', async () => {
     const why = 'ioredis is not installed. Run: npm install ioredis';
     const nonces = `nonce_store_unavailable: REDIS_URL is set, but ${why}`;
     const list = `allow_list_unavailable: The store of the allow list failed: ${why}`;
@@ -69,7 +69,7 @@ describe('the built package, installed', () => {
     });
   });
 
-  it('with an ioredis of another major: the same', async () => {
+  it('with an ioredis of another major version: the same', async () => {
     const ioredis = join(folder, 'node_modules/ioredis');
     await mkdir(ioredis);
     await writeFile(join(ioredis, 'package.json'), '{"name":"ioredis","version":"4.28.5","main":"index.js"}');
@@ -81,7 +81,7 @@ describe('the built package, installed', () => {
     await rm(ioredis, { recursive: true });
   });
 
-  it('with ioredis beside it: starts', async () => {
+  it('with ioredis next to it: starts', async () => {
     await symlink(join(ROOT, 'node_modules/ioredis'), join(folder, 'node_modules/ioredis'));
     const { fetch: _, ...answers } = await start();
     expect(new Set(Object.values(answers))).toEqual(new Set(['started']));

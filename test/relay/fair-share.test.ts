@@ -54,7 +54,7 @@ describe('a full share', () => {
     expect(gone).toEqual([]);
   });
 
-  it('evicts an item that nobody waits for, also where both would hold the same', () => {
+  it('evicts an item that nobody waits for, even if both would hold the same', () => {
     const { gone, take } = shareOf({ places: 2 }, true);
     for (let i = 0; i < 4; i++) expect(take(`${i}`, `192.0.${i}.1`)).toBeUndefined();
     expect(gone).toEqual(['0', '1']);

@@ -60,7 +60,7 @@ describe('a frame', () => {
     (text) => expect(read(text)).toEqual({ fault: 'bad_message' }),
   );
 
-  it('is read as one of the six, or as a fault, out of any text', () => {
+  it('is read as one of the six, or as an error, from any text', () => {
     const almost = fc.record(
       {
         type: fc.constantFrom('listen', 'join', 'msg', 'bye', 'post', 'wait', 'toString', 'x'),

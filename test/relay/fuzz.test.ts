@@ -54,7 +54,7 @@ beforeAll(async () => {
 });
 afterAll(() => running.relay.close());
 
-it(`${FRAMES} fuzzed frames: each gets an answer of the protocol or none, a pair beside goes on, nothing is left`, async () => {
+it(`${FRAMES} fuzzed frames: each gets a frame of the protocol or none, a pair next to them continues, nothing is left`, async () => {
   const { port } = running;
   const [t, c] = await pair(port, { from: '127.0.0.2' });
   let clients = 0;

@@ -31,7 +31,7 @@ describe('a message between instances', () => {
     },
   );
 
-  it('is read out of any text as a valid one, or not at all', () => {
+  it('is read from any text as a valid one, or not at all', () => {
     const almost = fc.record(
       {
         type: fc.constantFrom('join', 'msg', 'mail', '__proto__', 'toString'),

@@ -42,7 +42,7 @@ describe('the packed relay, installed in an empty folder', () => {
     return relay;
   }
 
-  it.each(HOW)('%s starts it where PORT and HOST say', async (how) => {
+  it.each(HOW)('%s starts it as PORT and HOST say', async (how) => {
     const { port } = await start(how, { HOST: '127.0.0.2' });
     expect(port).toBeGreaterThan(0);
     const health = await fetch(`http://127.0.0.2:${port}/health`);
@@ -68,7 +68,7 @@ describe('the packed relay, installed in an empty folder', () => {
       return redis;
     }
 
-    it.skipIf(!hasBun)('one on Node and one on Bun act as one', async () => {
+    it.skipIf(!hasBun)('one on Node and one on Bun work as one', async () => {
       const env = { REDIS_URL: (await startWithPackage()).url };
       const [node, bun] = await Promise.all([start('npx', env), start('bunx', env)]);
       for (const [a, b] of [
@@ -89,7 +89,7 @@ describe('the packed relay, installed in an empty folder', () => {
       }
     });
 
-    it.skipIf(!hasBun)('Bun, too, notices that Redis is gone and that it is back', async () => {
+    it.skipIf(!hasBun)('Bun also notices that Redis is gone and that it is back', async () => {
       const redis = await startWithPackage();
       const { port, log } = await start('bunx', { REDIS_URL: redis.url });
       const t = await Client.open(port);

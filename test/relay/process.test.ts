@@ -146,7 +146,7 @@ describe('amesh-relay says what is wrong, and exits', () => {
   });
 });
 
-describe('amesh-relay takes no arguments', () => {
+describe('amesh-relay accepts no arguments', () => {
   it.each([['--port', '3002'], ['start'], ['--help', 'x'], ['-p']])('%s %s', async (...args) => {
     const ran = await run(args);
     expect(ran).toMatchObject({ code: 2, stdout: '' });

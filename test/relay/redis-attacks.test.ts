@@ -55,7 +55,7 @@ describeWithRedis('attacks through Redis', () => {
     ]);
   }
 
-  it('malformed messages: a session goes on', async () => {
+  it('malformed messages: a session continues', async () => {
     const { t, c, toA, toB, session, fromA, fromB } = await pairAcross();
     const letter = fc.record(
       {

@@ -127,7 +127,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
   });
 
   describe.for(['killed', 'stopped'])('a Redis that is %s', (how) => {
-    it('unavailable for what needs it, peer_gone across instances; sessions at one instance go on; all works again afterwards', async (test) => {
+    it('unavailable for what needs it, peer_gone across instances; sessions at one instance continue; all works again afterwards', async (test) => {
       const { redis, startTwo } = await stage(test);
       const [a, b] = await startTwo();
       const [t, c, burnt] = await pairAcross(a.port, b.port);
@@ -181,7 +181,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     });
   });
 
-  it('a Redis that loses all keys while it runs: the codes that are out end, and none can be used twice', async (test) => {
+  it('a Redis that loses all keys while it runs: the open codes end, and none can be used twice', async (test) => {
     const { redis, startTwo } = await stage(test);
     const [a, b] = await startTwo();
     const [, c, burnt] = await pairAcross(a.port, b.port);
@@ -197,7 +197,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     client.disconnect();
   });
 
-  it('a Redis that answers after a second: everything works, only later', async (test) => {
+  it('a Redis that replies after a second: everything works, only later', async (test) => {
     const { redis, startTwo } = await stage(test);
     const slow = await startSlowly(redis.port, 1000);
     const [a, b] = await startTwo(`redis://127.0.0.1:${slow.port}`);
@@ -243,7 +243,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     expect(await answerTo(a.port, { type: 'listen', v: 1 })).toEqual(error('unavailable'));
   });
 
-  it('a shutdown while Redis is coming back ends all the same', async (test) => {
+  it('a shutdown while Redis comes back still ends', async (test) => {
     const { redis, startTwo } = await stage(test);
     const [a, b] = await startTwo();
     const client = open(redis.url, test);
@@ -277,7 +277,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     await relay.close();
   });
 
-  it('a shutdown while Redis hangs ends all the same', async (test) => {
+  it('a shutdown while Redis hangs still ends', async (test) => {
     const { redis, startTwo } = await stage(test);
     const [a, b] = await startTwo();
     const [t] = await pairAcross(a.port, b.port);

@@ -72,7 +72,7 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
-    it('has one session id in the logs of both, and no code or body in either', async () => {
+    it('has one session ID in the logs of both, and no code or body in either', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const [t, c, code] = await pairAcross([a, b]);
       c.send({ type: 'msg', body: 'a secret' }).send({ type: 'bye' });
@@ -83,7 +83,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(JSON.stringify([a.log, b.log])).not.toMatch(new RegExp(`[^0-9]${code}[^0-9]|secret|127\\.`));
     });
 
-    it('takes 32 messages in one direction and no more', async () => {
+    it('accepts 32 messages in one direction and no more', async () => {
       const [t, c] = await pairAcross(await start());
       for (let i = 0; i < 33; i++) c.send({ type: 'msg', body: '' });
       expect(await c.next()).toEqual(error('too_large'));
@@ -93,7 +93,7 @@ describeWithRedis('several instances with one Redis', () => {
       ]);
     });
 
-    it('takes 64 KiB in one direction, 8 KiB at a time, and no byte more', async () => {
+    it('accepts 64 KiB in one direction, 8 KiB at a time, and no byte more', async () => {
       const [t, c] = await pairAcross(await start());
       const body = '\u0001'.repeat(8192);
       for (let i = 0; i < 8; i++) t.send({ type: 'msg', body });
@@ -117,7 +117,7 @@ describeWithRedis('several instances with one Redis', () => {
   });
 
   describe('a code', () => {
-    it('is burnt everywhere: a second gets code_used at each instance, and the listener is told', async () => {
+    it('is burnt everywhere: a second join gets code_used at each instance, and the listener is told', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const [t, c, code] = await pairAcross([a, b]);
       for (const { port } of [a, b]) {
@@ -156,7 +156,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await t.next()).toEqual({ type: 'msg', body: 'me' });
     });
 
-    it('race: two joins at once, one at each instance', async () => {
+    it('race: two joins at the same time, one at each instance', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       for (let round = 0; round < 20; round++) {
         const from = `127.0.3.${round + 1}`;
@@ -186,7 +186,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await t.next()).toEqual({ type: 'peer_gone' });
     });
 
-    it('that is over is found at no instance, and is not given out for 10 minutes', async () => {
+    it('that has ended is found at no instance, and is not given out again for 10 minutes', async () => {
       const [a, b] = (await start({ codeMs: 300 })) as [TestRelay, TestRelay];
       const t = await Client.open(a.port);
       const expired = await t.listen();
@@ -219,7 +219,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(restMs).toBeLessThanOrEqual(600_000);
     });
 
-    it('whose joiner leaves at once leaves nobody waiting', async () => {
+    it('whose joiner leaves immediately leaves nobody waiting', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const t = await Client.open(a.port);
       const code = await t.listen();
@@ -247,7 +247,7 @@ describeWithRedis('several instances with one Redis', () => {
     const wait = (box: string) => ({ type: 'wait', v: 1, box });
     const HARD = `wait x y\n full \u0000 <> \ud800 ${'é'.repeat(100)}`;
 
-    it('gives its message to a client at another instance, and takes no second one', async () => {
+    it('gives its message to a client at another instance, and accepts no second one', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const w = (await Client.open(a.port)).send(wait(`${BOX}1`));
       await expect.poll(() => client.get(`amesh:relay:box:${BOX}1`)).toMatch(/^wait /);
@@ -284,7 +284,7 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
-    it('has no key in Redis after it gave way, with its message or without', async () => {
+    it('has no key in Redis after it was evicted, with its message or without', async () => {
       const [a, b] = (await start({ mailboxes: 2, listensPerMinute: 100 })) as [TestRelay, TestRelay];
       const boxes = async () =>
         (await client.keys(`amesh:relay:box:${BOX}way*`)).map((key) => key.slice(-1)).sort();
@@ -316,7 +316,7 @@ describeWithRedis('several instances with one Redis', () => {
   });
 
   describe('draining one of them', () => {
-    it('lets a session across instances end and a code be joined elsewhere, and does not touch the other instance', async () => {
+    it('lets a session across instances end and a code be joined elsewhere, and does not disturb the other instance', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const [t, c] = await pairAcross([a, b]);
       const waits = await Client.open(a.port);
@@ -346,7 +346,7 @@ describeWithRedis('several instances with one Redis', () => {
     });
   });
 
-  it('an ioredis client is accepted in place of a URL, and stays as it is', async () => {
+  it('an ioredis client is accepted in place of a URL, and is not changed', async () => {
     const own = new Redis(redis.url, { keyPrefix: 'mine:' });
     const [a, b] = await Promise.all([startRelay({ redis: own }), startRelay({ redis: redis.url })]);
     running.push(a, b);

@@ -158,7 +158,7 @@ describe('a code', () => {
     },
   );
 
-  it('is refused with capacity where every code that the generator finds still rests', () => {
+  it('is refused with capacity if every code that the generator finds still rests', () => {
     scene = new Scene({}, () => 123_456);
     expect(scene.listen('t')).toBe('123456');
     expect(scene.say(scene.connect('u'), { type: 'listen' })).toEqual([error('capacity')]);
@@ -226,7 +226,7 @@ describe('a mailbox', () => {
     scene.say(scene.connect(name), { type: 'post', box: 'b', body });
   const wait = (name: string) => scene.say(scene.connect(name), { type: 'wait', box: 'b' });
 
-  it('gives its message to the client that waits, and takes no second one', () => {
+  it('gives its message to the client that waits, and accepts no second one', () => {
     wait('w');
     expect(post('p', 'hello')).toEqual([]);
     expect(scene.of('w')).toEqual([{ type: 'msg', body: 'hello' }]);
@@ -277,7 +277,7 @@ describe('a mailbox', () => {
     expect(wait('y')).toEqual([error('draining')]);
   });
 
-  it('stored bytes are bounded', () => {
+  it('its stored bytes are limited', () => {
     scene = new Scene({ mailboxBytes: 20_000 });
     for (const [i, stored] of [8000, 16_000, 16_000, 16_000].entries()) {
       expect(
@@ -300,7 +300,7 @@ describe('a mailbox', () => {
     expect(scene.say(scene.connect('w4'), { type: 'wait', box: 'fourth' })).toEqual([]);
   });
 
-  it('an address has 32, with 64 KiB in all; used ones give way first', () => {
+  it('an address has 32, with 64 KiB in all; used ones are evicted first', () => {
     scene = new Scene({ listensPerMinute: 1000 });
     const postFrom = (name: string, bytes: number) =>
       scene.say(scene.connect(name, 'a'), { type: 'post', box: name, body: 'x'.repeat(bytes) });
@@ -417,7 +417,7 @@ describe('limits of all clients together', () => {
     expect(scene.say(scene.connect('p'), { type: 'post', box: 'b', body: '' })).toEqual([]);
   });
 
-  it('the address that holds most gives way: a waiting code before a session, and never to an address that would hold more', () => {
+  it('the address that holds most is evicted: a waiting code before a session, and never for an address that would hold more', () => {
     scene = new Scene({ sessions: 3 });
     const code = scene.listen('t', 'a');
     scene.say(scene.connect('c', 'b'), { type: 'join', code });

@@ -75,7 +75,7 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     },
   );
 
-  it('listeners: the same succeeds, and one of them is told that the relay is full', async () => {
+  it('listeners: listen succeeds, and one of them is told that the relay is full', async () => {
     await start();
     // Two of each: networks that have one place each would be as good as the newcomer.
     const clients = await Promise.all(Array.from({ length: 50 }, (_, i) => from(address(i % 25))));
@@ -113,7 +113,7 @@ describe('the terminal of a client that is refused', () => {
   const message = () =>
     `The relay at ws://127.0.0.1:${port}/ws is busy (capacity). Try again in a minute, or use another relay: --relay URL`;
 
-  it('shows why and what to do, before there is a code and when it gives way', async () => {
+  it('shows why and what to do, before there is a code and when the code is evicted', async () => {
     await start({ sessions: 2 });
     const options = { relay: `ws://127.0.0.1:${port}/ws` };
     const first = await RelaySession.listen(options);
@@ -199,7 +199,7 @@ describe('places of sockets', () => {
 describe('bytes that sockets hold', () => {
   const BIG = { socketBytes: 300_000, socketsPerAddress: 100 };
 
-  it('are bounded for messages that never end: those that hold most are cut, and a pairing goes on', async () => {
+  it('are limited for messages that never end: the sockets that hold most are cut, and a pairing continues', async () => {
     await start(BIG);
     const clients = await Promise.all(Array.from({ length: 12 }, (_, i) => from(`192.0.2.${i}`)));
     for (const client of clients) {
@@ -212,7 +212,7 @@ describe('bytes that sockets hold', () => {
     await expectRoomForOthers();
   });
 
-  it('count pongs that come with a part of a message, which keeps them in memory', async () => {
+  it('include pongs that come with a part of a message, which keeps them in memory', async () => {
     await start();
     const client = await from('192.0.2.1');
     await client.listen();
@@ -253,7 +253,7 @@ describe('bytes that sockets hold', () => {
     expect(await metric(port, 'amesh_relay_share_bytes{share="sockets"}')).toBeLessThan(10_000);
   });
 
-  it('are bounded for clients that do not read', async () => {
+  it('are limited for clients that do not read', async () => {
     await start({ ...BIG, messageBytes: 60_000, bytesPerDirection: 1e9, messagesPerDirection: 10_000 });
     const [t, c] = [await from('192.0.2.1'), await from('192.0.2.1')];
     c.join(await t.listen());

@@ -87,7 +87,7 @@ describe('a pairing over real sockets', () => {
   });
 });
 
-describe('two joins at once', () => {
+describe('two joins at the same time', () => {
   it('exactly one gets the code; the other and the listener are told', async () => {
     const { port } = await start();
     for (let round = 0; round < 50; round++) {
@@ -185,7 +185,7 @@ describe('upgrades', () => {
     expect(client.socket.extensions).toBe('');
   });
 
-  it('on another path, and requests that are not upgrades, get an answer', async () => {
+  it('on another path, and requests that are not upgrades, get a response', async () => {
     const { port } = await start();
     const at = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then(({ status }) => status);
     expect(await Promise.all(['/ws', '/', '/health', '/ready', '/metrics'].map(at))).toEqual([
@@ -223,7 +223,7 @@ describe('upgrades', () => {
     ['to something else', 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'],
     ['that are refused', `GET /other HTTP/1.1\r\n${UPGRADE}`],
     ['that never end', 'GET /ws HTTP/1.1\r\n'],
-  ])('%s do not hold a connection for ever, even if more bytes come', async (_, request) => {
+  ])('%s do not hold a connection forever, even if more bytes come', async (_, request) => {
     const { port, relay } = await startRelay();
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => socket.write(request));
     const more = setInterval(() => socket.write('a'), 500);
@@ -369,7 +369,7 @@ describe('a forged X-Forwarded-For', () => {
   const LIMITED = [...Array(10).fill('listening'), 'error'];
   const UNLIMITED = Array(11).fill('listening');
 
-  it('is ignored where no proxy is trusted', async () => {
+  it('is ignored if no proxy is trusted', async () => {
     const { port } = await start();
     expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `10.0.0.${i}` }))).toEqual(LIMITED);
   });
