@@ -119,7 +119,7 @@ describe('a running caller whose key is rotated', () => {
     });
   });
 
-  it('goes on after it has slept through a rotation that is over', async () => {
+  it('continues after it has slept through a rotation that is over', async () => {
     await amesh.identity();
     const { identity } = await rotateKey(dir, {});
     await finishRotation(await openDevice(dir, {}), {}, { force: true });
@@ -146,7 +146,7 @@ describe('a running caller whose key is rotated', () => {
     await expect(amesh.fetch(target.url)).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
   });
 
-  it('uses the other key where the target refuses one, and does not change at each refusal', async () => {
+  it('uses the other key if the target refuses one, and does not change at each refusal', async () => {
     const { identity, rotation } = await rotateKey(dir, {});
     await noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
     // The target was restored from a copy, and knows the former key alone. Without proofs, since a refusal has none.
@@ -189,7 +189,7 @@ describe('a request that a program sends by itself', () => {
       .toEqual([false, identity.deviceId]);
   });
 
-  it('is signed again by the other key where the target refuses one', async () => {
+  it('is signed again by the other key if the target refuses one', async () => {
     const { identity } = await rotateKey(dir, {});
     await noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
     expect((await send()).again).toBe(true);
@@ -201,10 +201,10 @@ describe('a request that a program sends by itself', () => {
   });
 });
 
-describe('programs whose HTTP client has amesh sign', () => {
+describe('programs whose HTTP client uses amesh to sign', () => {
   const restored = () => noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
 
-  it('see no refusal while the key is replaced, also by a target that was restored from a copy', async () => {
+  it('see no refusal while the key is replaced, even from a target that was restored from a copy', async () => {
     const dispatcher = new Agent().compose(signing(amesh));
     const seen: number[] = [];
     const all = async () => {
@@ -239,7 +239,7 @@ describe('programs whose HTTP client has amesh sign', () => {
     await dispatcher.close();
   });
 
-  it('and demand proofs: what was refused is signed anew where that cannot have it carried out twice', async () => {
+  it('and demand proofs: what was refused is signed again if that cannot have it carried out twice', async () => {
     const { rotation } = await rotateKey(dir, {});
     await restored();
     const handled: string[] = [];
@@ -264,7 +264,7 @@ describe('programs whose HTTP client has amesh sign', () => {
 });
 
 describe('a rotation that is taken back', () => {
-  it('makes the former key that of the machine again, also for a process that runs', async () => {
+  it('makes the former key the key of the machine again, also for a process that runs', async () => {
     await amesh.identity();
     const { identity, rotation } = await rotateKey(dir, {});
     await settled(idNow, identity.deviceId);
@@ -299,7 +299,7 @@ describe('a rotation that is taken back', () => {
     expect(await call()).toBe(200);
   });
 
-  it('lets nothing rotate again before each target knows that: two next keys would have it revoke the machine', async () => {
+  it('allows no new rotation before each target knows that: two next keys would make it revoke the machine', async () => {
     await rotateKey(dir, {});
     target.answer = 'refused';
     const id = target.device.identity.deviceId;

@@ -189,7 +189,7 @@ function rotationsAt(kind: Kind): void {
       return other === null ? [] : [[name, other]];
     });
 
-  it('are told and accepted', async () => {
+  it('are told to the target and accepted', async () => {
     const rotation = await target.statement(caller, next);
     expect(await call(caller, rotation)).toEqual({ status: 200, answer: 'waiting' });
     expect((await call(next)).status).toBe(401);
@@ -201,7 +201,7 @@ function rotationsAt(kind: Kind): void {
     expect(await call(caller)).toEqual({ status: 200, answer: undefined });
   });
 
-  it('are refused if their field was changed, taken away, added or doubled on the way', async () => {
+  it('are refused if their field was changed, removed, added or doubled in between', async () => {
     const rotation = await target.statement(caller, next);
     const other = await target.statement(caller, await newKey());
     const signed = () => linesOf(caller, rotation);
@@ -223,7 +223,7 @@ function rotationsAt(kind: Kind): void {
     expect(await nextOf()).toBeUndefined();
   });
 
-  it('are taken once from a request that is sent twice, and from no other device', async () => {
+  it('are accepted once from a request that is sent twice, and from no other device', async () => {
     const rotation = await target.statement(caller, next);
     const lines = await linesOf(caller, rotation);
     expect((await server.send(lines)).status).toBe(200);
@@ -236,7 +236,7 @@ function rotationsAt(kind: Kind): void {
     expect(await nextOf()).toBe(next.deviceId);
   });
 
-  it('are refused from another target, the past, the future, and as no statement', async () => {
+  it('are refused for another target, from the past or the future, and as something else', async () => {
     const { deviceId } = await newKey();
     const day = 86_400_000;
     for (const rotation of [
@@ -253,7 +253,7 @@ function rotationsAt(kind: Kind): void {
     expect(await nextOf()).toBeUndefined();
   });
 
-  it('are withdrawn by the device key alone, for good', async () => {
+  it('are withdrawn only by the device key, forever', async () => {
     const rotation = await target.statement(caller, next);
     const now = Math.floor(Date.now() / 1000);
     const { signer } = await workerOf(

@@ -46,7 +46,7 @@ const rotation = async () => (await readRotationFile(caller.store)) as OwnRotati
 const told = async () => (await rotation()).targets[target.device.identity.deviceId];
 
 describe('a running process', () => {
-  it('goes on with the former key where it cannot open the next one, and says so', async () => {
+  it('continues with the former key if it cannot open the next one, and says so', async () => {
     const amesh = createAmesh({ dir, env: {} });
     expect((await amesh.fetch(target.url)).status).toBe(200);
     const { rotation: begun } = await rotateKey(dir, {});
@@ -71,7 +71,7 @@ describe('a running process', () => {
     expect((await createAmesh({ dir, env: {} }).identity()).deviceId).toBe(begun.next.deviceId);
   });
 
-  it('that began without the former key survives a change of rotation.json, and uses the key once it is back', async () => {
+  it('that started without the former key survives a change of rotation.json, and uses the key once it is back', async () => {
     const unhandled: unknown[] = [];
     const note = (error: unknown) => void unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -95,7 +95,7 @@ describe('a running process', () => {
     expect(await call()).toEqual([200, begun.former.deviceId]);
   });
 
-  it('opens the former key once, and not before a request needs it: that may ask a person', async () => {
+  it('opens the former key once, and not before a request needs it: the key may ask a person', async () => {
     await rotateKey(dir, {});
     const { store } = caller;
     const openedKeys = vi.fn((identity: Parameters<typeof openKey>[0]) => openKey(identity, store, {}));
@@ -118,7 +118,7 @@ describe('a running process', () => {
     expect(openedKeys).toHaveBeenCalledOnce();
   });
 
-  it('remembers what targets say while its folder cannot be written, says that once, and writes it later', async () => {
+  it('remembers what targets say while its folder cannot be written, reports that once, and writes it later', async () => {
     const { rotation: begun, identity } = await rotateKey(dir, {});
     const swap = FileStore.prototype.swap;
     const readOnly = vi.spyOn(FileStore.prototype, 'swap').mockImplementation(function (
@@ -149,7 +149,7 @@ describe('a running process', () => {
 });
 
 describe('a target that is away for a month', () => {
-  it('is told nothing that is too old, and the command makes that anew, also for callers of this machine', async () => {
+  it('gets nothing that is too old, and the command makes a new statement, also for callers of this machine', async () => {
     await rotateKey(dir, {});
     const before = await told();
     const amesh = createAmesh({ dir, env: {} });
@@ -226,7 +226,7 @@ describe('a command while a running server notes what a target says', () => {
     expect((await rotateKey(dir, {})).isNew).toBe(true);
   });
 
-  it('that ends a rotation leaves no rotation behind whose former key is gone', async () => {
+  it('that ends a rotation leaves no rotation whose former key is gone', async () => {
     const { rotation: begun } = await rotateKey(dir, {});
     await noteOf(dir, target, { state: 'accepted', isProven: true });
     noteBefore('remove', 7);
@@ -235,7 +235,7 @@ describe('a command while a running server notes what a target says', () => {
     expect(await readRotationFile(caller.store)).toBeNull();
   });
 
-  it('that takes a rotation back ends it where all targets know that', async () => {
+  it('that takes a rotation back ends it if all targets know that', async () => {
     await takenBack();
     noteBefore('remove', 7);
     expect((await withdrawRotation(await open(), {})).left).toEqual([]);

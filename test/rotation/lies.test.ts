@@ -58,8 +58,8 @@ const stripped: typeof fetch = async (input, init) => {
 };
 const call = async (amesh: Amesh, init?: RequestInit) => (await amesh.fetch(target.url, init)).status;
 
-describe('what nobody has proven', () => {
-  it('lets no other rotation begin, after one that was taken back: two next keys would end the device', async () => {
+describe('an answer that nobody has proven', () => {
+  it('allows no other rotation after one that was taken back: two next keys would end the device', async () => {
     const { rotation } = await rotateKey(dir, {});
     const amesh = machine({ answers: 'off', fetch: stripped });
     target.answer = 'refused';
@@ -79,7 +79,7 @@ describe('what nobody has proven', () => {
     expect((await rotateKey(dir, {})).isNew).toBe(true);
   });
 
-  it('takes nothing away that was proven, whichever process hears it', async () => {
+  it('takes away nothing that was proven, whichever process hears it', async () => {
     const { rotation } = await rotateKey(dir, {});
     const url = [new URL(target.url)];
     target.answer = 'accepted';
@@ -105,7 +105,7 @@ describe('what nobody has proven', () => {
   });
 });
 
-describe('a target all of whose instances only verify', () => {
+describe('a target whose instances all only verify', () => {
   it('is asked with the next key, and counts as one that accepts it once that is proven', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     target.answer = 'unavailable';
@@ -123,8 +123,8 @@ describe('a target all of whose instances only verify', () => {
   });
 });
 
-describe('a target all of whose instances only verify, and that refuses what the next key sends', () => {
-  it('is none that accepts it, although it proves the refusal', async () => {
+describe('a target whose instances all only verify, and that refuses what the next key sends', () => {
+  it('does not count as one that accepts it, although it proves the refusal', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     target.answer = 'unavailable';
     await target.know(identity);
@@ -139,7 +139,7 @@ describe('a target all of whose instances only verify, and that refuses what the
 });
 
 describe('a target that lies', () => {
-  it('and answers to a withdrawal that the next key counts, is not one that knows', async () => {
+  it('and answers a withdrawal with "accepted" for the next key, does not count as one that knows', async () => {
     await rotateKey(dir, {});
     target.answer = 'accepted';
     const { left } = await withdrawRotation(await open(), {}, { urls: [new URL(target.url)] });
@@ -163,7 +163,7 @@ describe('a target that lies', () => {
 });
 
 describe('a target that redirects', () => {
-  it('to another one hands over neither a statement nor a signature', async () => {
+  it('to another one passes on neither a statement nor a signature', async () => {
     await rotateKey(dir, {});
     const other = await startTarget(root, 'other', await open());
     const seen: Headers[] = [];
@@ -183,7 +183,7 @@ describe('a target that redirects', () => {
   });
 });
 
-describe('over http, a target that was restored from a copy, and knows the former key alone', () => {
+describe('over http, a target that was restored from a copy, and knows only the former key', () => {
   const handled: string[] = [];
   beforeEach(() => {
     handled.length = 0;
@@ -225,7 +225,7 @@ describe('over http, a target that was restored from a copy, and knows the forme
     await expect.poll(stateNow).toMatchObject({ state: 'refused', isProven: true });
   });
 
-  it('and lets the next one wait: no request fails, and none is carried out twice', async () => {
+  it('and makes the next one wait: no request fails, and none is carried out twice', async () => {
     const { rotation } = await rotateKey(dir, {});
     await write({ state: 'accepted', isProven: true, at: 0 });
     const amesh = machine();
@@ -235,7 +235,7 @@ describe('over http, a target that was restored from a copy, and knows the forme
     await expect.poll(stateNow).toMatchObject({ state: 'waiting', isProven: true });
   });
 
-  it('and then accepts it: the request that somebody has held back until then is not carried out, too', async () => {
+  it('and then accepts it: the request that somebody has held back until then is not carried out either', async () => {
     const { rotation } = await rotateKey(dir, {});
     await write({ state: 'accepted', isProven: true, at: 0 });
     const { holding, deliver } = holdBack();
@@ -259,7 +259,7 @@ describe('over http, a target that was restored from a copy, and knows the forme
     expect(done()).toEqual([`POST ${rotation.next.deviceId}`]);
   });
 
-  it('and accepts it again: the very same request is sent again', async () => {
+  it('and accepts it again: exactly the same request is sent again', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     await write({ state: 'accepted', isProven: true, at: 0 });
     target.answer = 'accepted';
@@ -284,7 +284,7 @@ describe('over http, a target that was restored from a copy, and knows the forme
     expect(done()).toEqual([`GET ${rotation.former.deviceId}`]);
   });
 
-  it('somebody in between who forges a refusal has no request carried out twice', async () => {
+  it('somebody in between who forges a refusal cannot have a request carried out twice', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     await target.know(identity);
     await write({ state: 'accepted', isProven: true, at: 0 });
@@ -330,7 +330,7 @@ describe('over http, a target that has cut the former key already, and knows the
     expect(handled.slice(2)).toEqual(['HEAD', 'POST'].map((method) => `${method} ${next.deviceId}`));
   });
 
-  it('counts as one that accepts it when it is told, once it proves that', async () => {
+  it('counts as one that accepts it when it gets the statement, once it proves that', async () => {
     const rotation = await cut();
     const tell = async (how = {}) =>
       (await tellTargets(await open(), rotation, 'rotate', [new URL(target.url)], {}, how))[0];
@@ -340,7 +340,7 @@ describe('over http, a target that has cut the former key already, and knows the
     expect((await finishRotation(await open(), {})).left).toEqual([]);
   });
 
-  it('is called again at once, where no proof is asked for', async () => {
+  it('gets another call immediately if nobody asks for proofs', async () => {
     const rotation = await cut();
     expect(await call(machine({ answers: 'off' }), { method: 'POST', body: 'one' })).toBe(200);
     expect(handled).toEqual([`POST ${rotation.next.deviceId}`]);
@@ -357,7 +357,7 @@ describe('over http, a target that has cut the former key already, and knows the
 });
 
 describe('a list that changes while a rotation waits', () => {
-  it('has a target that was paired meanwhile: it is told, too', async () => {
+  it('has a target that was paired in the meantime: it gets the statement, too', async () => {
     const shared = { AMESH_OWNER_KEY: caller.identity.publicKey };
     const waiting = await rotateKey(dir, shared);
     expect(waiting.waitsForOwners).not.toBeNull();
@@ -384,7 +384,7 @@ describe('a list that changes while a rotation waits', () => {
 });
 
 describe('rotation.json', () => {
-  it('counts with right statements only: another text would break each request', async () => {
+  it('may have only right statements: another text would break each request', async () => {
     await rotateKey(dir, {});
     for (const statement of ['a\nb', '', 'x'.repeat(600)]) {
       await write({ statement });

@@ -19,7 +19,7 @@ const finish = async ({ dir }: Between) => finishRotation(await openDevice(dir, 
 
 describe('a caller whose former key a target refuses over https', () => {
   it.each(['GET', 'POST'])(
-    'notes that the next one is accepted, as the answer to it proves: %s',
+    'notes that the next one is accepted, once the answer proves it: %s',
     async (method) => {
       const started = await ended();
       const { call, came, asked, stateNow } = started;
@@ -43,7 +43,7 @@ describe('a caller whose former key a target refuses over https', () => {
     await expect.poll(stateNow).toMatchObject({ state: 'accepted', isProven: true });
   });
 
-  it('needs the proof to finish, but for a target that can prove nothing', async () => {
+  it('needs the proof to finish, except for a target that can prove nothing', async () => {
     for (const [how, isFinished] of [
       [{ strips: true }, false],
       [{ options: { answers: 'off' } }, false],
@@ -60,7 +60,7 @@ describe('a caller whose former key a target refuses over https', () => {
     }
   });
 
-  it('and whose next key it refuses, too, notes nothing of the kind', async () => {
+  it('and whose next key it refuses, too, notes nothing', async () => {
     const started = await ended();
     const { call, stateNow } = started;
     await forget(started, 'next');

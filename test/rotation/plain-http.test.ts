@@ -16,7 +16,7 @@ const CALLERS: [string, Omit<Start, 'state'>][] = [
 ];
 
 describe.each(CALLERS)('over plain http, a forged refusal to %s', (_who, how) => {
-  it.each(FORGED)('%s: the next key goes on, and stays accepted', async (code) => {
+  it.each(FORGED)('%s: the next key continues, and stays accepted', async (code) => {
     const { between, call, came, stateNow } = await start({ ...how, state: 'accepted' });
     between.forges = code;
     for (const method of ['GET', 'POST']) expect(await call({ method })).not.toBe(200);
@@ -27,7 +27,7 @@ describe.each(CALLERS)('over plain http, a forged refusal to %s', (_who, how) =>
     expect(await stateNow()).toMatchObject({ state: 'accepted', isProven: true });
   });
 
-  it.each(FORGED)('%s: the former key goes on', async (code) => {
+  it.each(FORGED)('%s: the former key continues', async (code) => {
     const { between, call, came, stateNow, target } = await start({ ...how, state: 'waiting' });
     target.answer = 'waiting';
     between.forges = code;
@@ -51,10 +51,10 @@ describe.each(CALLERS)('over plain http, a forged refusal to %s', (_who, how) =>
   });
 });
 
-describe('over plain http, a caller that asks for no proofs, whose target refuses a key for certain', () => {
+describe('over plain http, a caller that asks for no proofs, whose target really refuses a key', () => {
   const how = { options: { answers: 'off' } } as const;
 
-  it('has the other key proven by a request of its own, and sends what has no effect again', async () => {
+  it('gets a proof for the other key with a request of its own, and sends a safe request again', async () => {
     const started = await start({ ...how, state: 'accepted' });
     const { call, came, stateNow, target } = started;
     target.answer = 'waiting';

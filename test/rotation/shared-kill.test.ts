@@ -37,7 +37,7 @@ const now = () => Math.floor(Date.now() / 1000);
 /** A process that begins now takes no request from before. */
 const soon = () => now() + 10;
 
-describeWithRedis('kill -9 at each step, where Redis has the list', { timeout: 240_000 }, () => {
+describeWithRedis('kill -9 at each step, if Redis has the list', { timeout: 240_000 }, () => {
   let redis: RedisServer;
   let script: Script;
   let root = '';
@@ -128,7 +128,7 @@ describeWithRedis('kill -9 at each step, where Redis has the list', { timeout: 2
   }
   const ownerNow = async () => (await readIdentity((await open()).store))?.publicKey as string;
 
-  it('of the command that seals the list with the next key, and makes it that of the machine', async () => {
+  it('of the command that seals the list with the next key, and makes it the key of the machine', async () => {
     let owners = '';
     let nextId = '';
     const begin = async () => {
@@ -226,7 +226,7 @@ describeWithRedis('kill -9 at each step, where Redis has the list', { timeout: 2
       server?.closeAllConnections();
     });
 
-    it('that tells its target the next key, and writes down what that has answered', async () => {
+    it('that tells its target the next key, and writes down the answer', async () => {
       const prepare = async () => {
         await rotateKey(dir, env, { haveInstancesBoth: async () => true });
         return url;

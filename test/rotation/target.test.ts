@@ -45,7 +45,7 @@ describe('A target where an administrator accepts next keys', () => {
     );
   });
 
-  it('says once in its log who waits, with the two commands', async () => {
+  it('names once in its log who waits, with the two commands', async () => {
     const rotation = await target.statement(target.caller, next);
     for (let i = 0; i < 3; i++) await target.call(target.caller, { rotation });
     expect(told(next.deviceId)).toEqual([
@@ -61,7 +61,7 @@ describe('A target where an administrator accepts next keys', () => {
     expect((await target.trust.update(() => {})).head.revision).toBe(head.revision + 1);
   });
 
-  it('lets both keys call once it was accepted, with the same rights', async () => {
+  it('accepts both keys once the next one was accepted, with the same rights', async () => {
     const rotation = await target.statement(target.caller, next);
     await target.call(target.caller, { rotation });
     await accept();
@@ -81,7 +81,7 @@ describe('A target where an administrator accepts next keys', () => {
     });
   });
 
-  it('gives the former key no right that the device has lost since', async () => {
+  it('gives the former key no right that the device has lost since then', async () => {
     await target.call(target.caller, { rotation: await target.statement(target.caller, next) });
     await accept();
     await settled();
@@ -114,7 +114,7 @@ describe('A target where an administrator accepts next keys', () => {
     expect(await target.call(next)).toEqual({ code: 'unknown_device' });
   });
 
-  it('answers "refused" for as long as the statement counts: nobody has to refuse it each day', async () => {
+  it('answers "refused" as long as the statement is valid: nobody has to refuse it each day', async () => {
     const rotation = await target.statement(target.caller, next);
     await target.call(target.caller, { rotation });
     await target.trust.update((draft) => refuseSuccessor(draft, target.caller.deviceId, now()));
@@ -162,8 +162,8 @@ describe('A former key that still calls', () => {
   });
 });
 
-describe('A target that accepts next keys by itself', () => {
-  it('answers "accepted", and lets the next key call with the next request', async () => {
+describe('a target that accepts next keys by itself', () => {
+  it('answers "accepted", and accepts the next key with the next request', async () => {
     const verifier = target.verifierWith({ acceptRotation: 'auto' });
     const rotation = await target.statement(target.caller, next);
     expect(await target.call(target.caller, { rotation, verifier })).toMatchObject({ answer: 'accepted' });
@@ -178,7 +178,7 @@ describe('A target that accepts next keys by itself', () => {
     expect(await target.call(target.caller, { rotation, verifier })).toMatchObject({ answer: 'accepted' });
   });
 
-  it('follows a chain of keys, of which the oldest ID stays', async () => {
+  it('follows a chain of keys, and the oldest ID stays', async () => {
     const verifier = target.verifierWith({ acceptRotation: 'auto' });
     const keys = [target.caller, next, await newKey(), await newKey()];
     for (const [i, key] of keys.slice(1).entries()) {
@@ -196,7 +196,7 @@ describe('A target that accepts next keys by itself', () => {
   });
 });
 
-describe('The answer about a next key', () => {
+describe('the answer about a next key', () => {
   it('is covered by the proof, and a changed one is not proven', async () => {
     const rotation = await target.statement(target.caller, next);
     const headers = { 'authmesh-rotation': rotation };
@@ -220,7 +220,7 @@ describe('The answer about a next key', () => {
   });
 });
 
-describe('A target that takes no next keys', () => {
+describe('A target that accepts no next keys', () => {
   it('answers "refused", and says why in its log', async () => {
     const verifier = target.verifierWith({ acceptRotation: false });
     const rotation = await target.statement(target.caller, next);
@@ -229,7 +229,7 @@ describe('A target that takes no next keys', () => {
     expect(await target.list()).toHaveLength(1);
   });
 
-  it('is a TypeError with any other value', () => {
+  it('throws a TypeError for any other value', () => {
     for (const acceptRotation of [true, 'yes', null, 1])
       expect(() => target.verifierWith({ acceptRotation: acceptRotation as 'auto' })).toThrow(
         'acceptRotation is "admin", "auto" or false.',
@@ -237,7 +237,7 @@ describe('A target that takes no next keys', () => {
   });
 });
 
-describe('A statement that counts for nothing', () => {
+describe('A statement that is not valid', () => {
   const AUTO = { acceptRotation: 'auto' } as const;
 
   async function refused(by: Key, rotation: string, why: string): Promise<void> {
@@ -380,7 +380,7 @@ describe('The former key', () => {
     expect(await target.call(target.caller, { rotation })).toMatchObject({ answer: 'refused' });
   });
 
-  it('takes back a statement that was held back on the way, so that it never counts', async () => {
+  it('takes back a statement that was held back in between, so that it is never valid', async () => {
     const rotation = await target.statement(target.caller, next);
     const held = await requestOf(target.caller, { rotation });
     const answer = await target.call(target.caller, { rotation: `withdraw=${rotation}` });
@@ -497,7 +497,7 @@ describe('Two next keys of one key', () => {
 });
 
 describe('An instance that cannot change its list', () => {
-  it('answers "unavailable" to everything, also to what its owner has accepted', async () => {
+  it('answers "unavailable" to everything, even to what its owner has accepted', async () => {
     const rotation = await target.statement(target.caller, next);
     await target.call(target.caller, { rotation });
     await accept();
@@ -515,7 +515,7 @@ describe('An instance that cannot change its list', () => {
     expect(await target.call(next, { verifier })).toMatchObject({ formerIds: [target.caller.deviceId] });
   });
 
-  it('is one whose store fails, and its request stays accepted', async () => {
+  it('is one whose store fails, and its request is still accepted', async () => {
     const { device, list, statements } = await fakes();
     const log = { once: vi.fn(), seldom: vi.fn() };
     const failing = async () => Promise.reject(new Error('the disk is full'));
@@ -536,7 +536,7 @@ describe('An instance that cannot change its list', () => {
     expect(taker.take({ ...acceptance, rotation: undefined })).toBeUndefined();
   });
 
-  it('keeps no text that is too long for a statement in place of a statement', async () => {
+  it('does not keep a text that is too long in place of a statement', async () => {
     await target.add(next, 'in the list already');
     const { device, list, statements } = await fakes();
     const log = { once: vi.fn(), seldom: vi.fn() };
@@ -569,7 +569,7 @@ describe('An instance that cannot change its list', () => {
 });
 
 describe('A device that changes its keys again and again', () => {
-  it('is answered "unavailable" after 64 changes, but can still take back what the list knows', async () => {
+  it('gets "unavailable" after 64 changes, but can still take back what the list knows', async () => {
     const { caller } = target;
     const verifier = target.verifierWith();
     const answers = new Set<string | undefined>();

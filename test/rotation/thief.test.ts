@@ -85,7 +85,7 @@ describe('A thief who could use a key for a moment', () => {
     expect(await other.call(thief)).toEqual({ code: 'unknown_device' });
   });
 
-  it('cannot use a statement of one target at another one', async () => {
+  it('cannot use a statement for one target at another one', async () => {
     const { rotation } = await stolen(one);
     expect(await other.call(owner, { rotation })).toMatchObject({ answer: 'refused' });
     expect(await other.call(owner)).toMatchObject({ scopes: ['orders:read'] });

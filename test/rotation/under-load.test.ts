@@ -153,7 +153,7 @@ const statesOf = (rotation: OwnRotation) =>
 
 describeWithTpm(`a key that is rotated under ${1000 / EVERY_MS} requests a second`, () => {
   describeWithAgent('from a file to a TPM, to an SSH agent, and back', () => {
-    it(`${ROTATIONS} times, towards targets that accept it alone, by command, and late: none is refused`, async () => {
+    it(`${ROTATIONS} times, with targets that accept it by themselves, by command, and late: none is refused`, async () => {
       const { deviceId: firstId } = await caller.identity();
       const traffic = load();
       const ids = [firstId];

@@ -139,7 +139,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
       }
     });
 
-    it('only what is accepted, but where the server wants another time', () => {
+    it('only what is accepted, unless the server wants another time', () => {
       for (const [name, requests] of run.requests) {
         const seen = requests.map((request) => run.verdicts.get(request));
         const late = name.startsWith('a clock that is ') ? ['timestamp_out_of_range'] : [];
@@ -178,14 +178,14 @@ describe.each(runtimes)('$name $version', (runtime) => {
       });
     });
 
-    it('and says on stderr why a server refuses, where DEBUG asks for it', () => {
+    it('and says on stderr why a server refuses, if DEBUG asks for it', () => {
       expect(run.stderr).toContain(
         `amesh: 421 wrong_host from ${recorder.origin}/refused: The server accepts no requests for this host. On the target, run: amesh config hosts --add ${recorder.authority}`,
       );
       expect(run.stderr).not.toContain('secret');
     });
 
-    it('with a key that a passphrase of a human opens', async () => {
+    it('with a key that the passphrase of a person opens', async () => {
       const { results } = await runScript(runtime, devices[1] as (typeof devices)[number], ...ONE_CASE);
       expect(results['a string']).toEqual({ status: 200, text: 'ok' });
     });

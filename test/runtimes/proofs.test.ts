@@ -72,7 +72,7 @@ async function* pieces(body: Buffer, end: Promise<never>) {
 const UNPROVEN = { error: 'answer_unproven' };
 
 describe.each(['node', 'bun', 'deno', 'workerd'] as const)('the client of %s', (name) => {
-  it('takes what is proven, and nothing else', async () => {
+  it('accepts what is proven, and nothing else', async () => {
     const runtime = await requireRuntime(name);
     if (runtime === null) return;
     const { controller, target } = vectors.devices;

@@ -35,7 +35,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     Number(new RegExp(`^${name}[:=]?(?:calls=)?(\\d+)`, 'm').exec(await admin.info(section))?.[1] ?? 0);
   const sentBytes = () => counter('stats', 'total_net_output_bytes');
 
-  it('a list larger than any can be is not fetched beyond that', async () => {
+  it('a list larger than any list can be is not fetched beyond that size', async () => {
     const { deviceId } = await createIdentity(dir, env, { friendlyName: 'api' });
     const { trust } = await openDevice(dir, env);
     await admin.hset(`amesh:list:${deviceId}`, 'document', Buffer.alloc(20_000_000, 'x'));
@@ -44,7 +44,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     expect((await sentBytes()) - before).toBeLessThan(1_000_000);
   });
 
-  it('something that is no document in its place: nobody is let in, and the list can be started anew', async () => {
+  it('something that is not a document in its place: accepts nobody, and the list can be started again', async () => {
     const { deviceId } = await createIdentity(dir, env, { friendlyName: 'api' });
     const { trust } = await openDevice(dir, env);
     const key = `amesh:list:${deviceId}`;
@@ -62,7 +62,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     expect([...(await trust.lastSeen.read(list))]).toEqual([...times]);
   });
 
-  it('a record of last-seen times of many megabytes ends no process, is not fetched, and makes room at the next time', async () => {
+  it('a record of last-seen times of many megabytes ends no process, is not fetched, and makes room at the next write', async () => {
     const { deviceId } = await createIdentity(dir, env, { friendlyName: 'api' });
     const { trust } = await openDevice(dir, env);
     const key = `amesh:list:${deviceId}:seen:`;
@@ -82,7 +82,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     expect(await read()).toMatch(/^since \d+\nam_BBBBBBBBBBBBBBBB 1000\n$/);
   });
 
-  it('messages on its channel without end: the list is read some times a second, and a change still counts at once', async () => {
+  it('messages on its channel without end: the list is read a few times a second, and a change still applies immediately', async () => {
     const fleet = await startFleet(1, env);
     const [server] = fleet.servers;
     if (server === undefined) throw new Error('There is no server.');
@@ -112,7 +112,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
 });
 
 describeWithRedis('an instance', () => {
-  it('that is started before its identity is there hears of changes all the same', async () => {
+  it('that is started before its identity exists still hears of changes', async () => {
     const redis = await startRedis();
     const admin = new Redis(redis.url);
     const fleet = await startFleet(0, { AMESH_STORE_URL: redis.url });

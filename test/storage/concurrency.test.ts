@@ -54,11 +54,11 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   await rm(dir, { recursive: true, maxRetries: 20 });
 }
 
-describe(`${CHANGES} changes of ${PROCESSES} processes at once`, () => {
+describe(`${CHANGES} changes of ${PROCESSES} concurrent processes`, () => {
   it('on one folder: each that has returned is in the list', () => expectEveryChange({}));
 });
 
-describeWithRedis(`${CHANGES} changes of ${PROCESSES} processes at once`, () => {
+describeWithRedis(`${CHANGES} changes of ${PROCESSES} concurrent processes`, () => {
   it('on one Redis: each that has returned is in the list', async () => {
     const redis = await startRedis();
     await expectEveryChange({ AMESH_STORE_URL: redis.url });

@@ -83,7 +83,7 @@ describeWithRedis('with Redis', () => {
     expect(after - before).toBeLessThan(50_000);
   });
 
-  it('asks for a few pages at a time, so that each answer is short', async () => {
+  it('asks for a few pages at a time, so that each reply is short', async () => {
     const store = open();
     const names = Array.from({ length: 16 }, (_, i) => String(i).padStart(43, 'A'));
     const write = new Map(names.map((name) => [name, bytes(name)]));
@@ -128,7 +128,7 @@ describeWithRedis('with Redis', () => {
     await proxy.close();
   });
 
-  it('says that it cannot be read where Redis is gone, and goes on when it is back', async () => {
+  it('says that it cannot be read if Redis is gone, and continues when it is back', async () => {
     const own = await startRedis();
     const store = new RedisDocumentStore({ kind: 'url', url: own.url, redis: {} }, '');
     expect(await store.swap('list', null, bytes('one'))).toBe(true);
@@ -181,7 +181,7 @@ describeWithRedis('with Redis', () => {
     },
   );
 
-  it('cuts its connection to a replica now and then only, since others read through it', async () => {
+  it('cuts its connection to a replica only now and then, since others read through it', async () => {
     const [master, replica] = await Promise.all([startRedis(), startRedis()]);
     const admin = new Redis(replica.url);
     await admin.replicaof('127.0.0.1', master.port);
@@ -202,7 +202,7 @@ describeWithRedis('with Redis', () => {
     await Promise.all([master.stop(), replica.stop()]);
   });
 
-  it('says that it does not know whether a change was made where Redis falls silent', async () => {
+  it('says that it does not know whether a change was made if Redis falls silent', async () => {
     const own = await startRedis();
     const store = new RedisDocumentStore({ kind: 'url', url: own.url, redis: {} }, '');
     await store.swap('list', null, bytes('one'));
@@ -227,7 +227,7 @@ describe('files', () => {
 
   documentStoreContract('the fs driver of unstorage', async () => ({ store: open(), reopen: open }));
 
-  it('lie where unstorage would put them', async () => {
+  it('are where unstorage would put them', async () => {
     await open().swap('am_x:list.json', null, bytes('one'));
     expect(await readFile(join(base, 'am_x/list.json'), 'utf8')).toBe('one');
   });
@@ -244,7 +244,7 @@ describe('any other storage', () => {
     return { store: toDocumentStore(storage), reopen: () => toDocumentStore(storage) };
   });
 
-  it('reads what somebody has put there as text', async () => {
+  it('reads what another program has put there as text', async () => {
     const storage = make();
     await storage.setItem('am_x:list.json', '{"a":1}\n');
     expect(await toDocumentStore(storage).read('am_x:list.json')).toEqual(bytes('{"a":1}\n'));
@@ -265,7 +265,7 @@ describe('any other storage', () => {
     warned.mockRestore();
   });
 
-  it('is asked for four pages at once at most: each may be of any size', async () => {
+  it('gets requests for at most four pages at once: each may have any size', async () => {
     const inner = memoryDriver();
     const names = Array.from({ length: 16 }, (_, i) => String(i).padStart(43, 'A'));
     let [asked, most] = [0, 0];
@@ -290,7 +290,7 @@ describe('any other storage', () => {
     });
   });
 
-  it.each([null, undefined, {}, { getItemRaw() {} }])('is not %j', (storage) => {
+  it.each([null, undefined, {}, { getItemRaw() {} }])('cannot be %j', (storage) => {
     expect(() => toDocumentStore(storage as never)).toThrow(
       new TypeError('storage must be a storage of unstorage: createStorage({ driver }).'),
     );

@@ -40,7 +40,7 @@ describeWithRedis('a Redis that may evict the list', { timeout: 150_000 }, () =>
     expect((await probeRedis(redis.url, 'AMESH_STORE_URL'))?.why).toContain('may evict the allow list');
   });
 
-  it('is read by no instance that starts, and the list never vanishes silently', async () => {
+  it('is read by no instance that starts, and the list never disappears silently', async () => {
     await setPolicy('volatile-lru'); // which evicts only what has a time to live
     fleet = await startFleet(1, { AMESH_STORE_URL: redis.url, STALE: '5' });
     const [server] = fleet.servers as [Fleet['servers'][number]];

@@ -35,14 +35,14 @@ describe('StorageNonceStore', () => {
     expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
   });
 
-  it('removes what is over', async () => {
+  it('removes what has ended', async () => {
     const storage = createStorage({ driver: memoryDriver() });
     const store = new StorageNonceStore(storage);
     for (let i = 0; i < 20; i++) await store.claim(DEVICE, randomNonce(), Date.now() - 1);
     expect((await storage.getKeys()).length).toBeLessThan(3);
   });
 
-  it('refuses where the storage fails or holds what is none of its own', async () => {
+  it('refuses if the storage fails or holds what is not its own', async () => {
     const driver = memoryDriver();
     const storage = createStorage({ driver });
     const store = new StorageNonceStore(storage);
@@ -58,7 +58,7 @@ describe('StorageNonceStore', () => {
     });
   });
 
-  it('a replay over a store that still shows what was before', async () => {
+  it('a replay over a store that still shows an earlier state', async () => {
     const driver = memoryDriver();
     driver.getItemRaw = () => null; // as Cloudflare KV does for a while
     const store = new StorageNonceStore(createStorage({ driver }));
@@ -67,7 +67,7 @@ describe('StorageNonceStore', () => {
     expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
   });
 
-  it('a replay over a store that throws away what was not asked for', async () => {
+  it('a replay over a store that throws away more than asked for', async () => {
     const store = new StorageNonceStore(createStorage({ driver: lruDriver({ max: 10 }) }));
     const nonce = randomNonce();
     expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
@@ -110,7 +110,7 @@ describe('StorageNonceStore', () => {
     );
   });
 
-  it('lets in where what is over cannot be removed', async () => {
+  it('accepts if what has ended cannot be removed', async () => {
     const driver = memoryDriver();
     driver.removeItem = () => Promise.reject(new Error('read-only'));
     const store = new StorageNonceStore(createStorage({ driver }));
@@ -120,7 +120,7 @@ describe('StorageNonceStore', () => {
   });
 
   // The packed module is loaded once, and has said it already.
-  it.skipIf(isPacked)('says once what it is not', async () => {
+  it.skipIf(isPacked)('says once what it cannot do', async () => {
     vi.resetModules();
     const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
     const { StorageNonceStore: Fresh } = await import('@authmesh/sdk/storage');

@@ -60,7 +60,7 @@ async function put(key: string, document: Buffer): Promise<void> {
 }
 
 describeWithRedis('instances that share a list in Redis', () => {
-  it('with the mounted key, and without any, let in whom the owner has let in', async () => {
+  it('with the mounted key, and without any, accept whom the owner trusts', async () => {
     fleet = await startFleet(1, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     await startVerifier(await folder());
     for (const server of fleet.servers) {
@@ -76,7 +76,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     expect(await fleet.call(server)).toBe(PASSED);
   });
 
-  it('say where the list is changed, when they refuse whom it does not have', async () => {
+  it('say where the list is changed, when they refuse a device that it does not have', async () => {
     fleet = await startFleet(1, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     await startVerifier(await folder());
     const { trust } = await fleet.open();
@@ -90,7 +90,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     }
   });
 
-  it('revoke under a load of 500 requests a second: nobody is let in a second later', async () => {
+  it('revoke under a load of 500 requests a second: accept nobody a second later', async () => {
     const servers = await startVerifiers(4);
     let isOver = false;
     let since: { revokedAt: number; stolen: StolenTime } | undefined;
@@ -125,7 +125,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     for (const server of servers) expect(await fleet.verdict(server)).toBe(REFUSED);
   });
 
-  it('revoked while nobody was told (no pub/sub): heard of by reading, within two rounds', async () => {
+  it('revoked while nobody was told (no pub/sub): learnt by reading, within two rounds', async () => {
     const [server] = (await startVerifiers(1)) as [Child];
     const chief = new Redis(redis.url);
     await chief.call('ACL', 'SETUSER', 'default', '-subscribe');
@@ -137,7 +137,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     expect(await otherwiseForMs(isRefused, [server.pid])).toBeLessThan(2000);
   });
 
-  it('tampered, truncated, deleted, swapped, rolled back: everybody is refused, and well again with the list', async () => {
+  it('tampered, truncated, deleted, swapped, rolled back: everybody is refused, and accepted again with the right list', async () => {
     const dir = await folder();
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     const running = await startVerifier(dir);
@@ -174,7 +174,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     }
   });
 
-  it('of another type in Redis is as broken as any other, and not a store that is silent for maxStaleSeconds', async () => {
+  it('of another type in Redis is as broken as any other one, and does not count as a silent store for maxStaleSeconds', async () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url });
     const server = await startVerifier(await folder());
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
@@ -187,7 +187,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
   });
 
-  it('a Redis that is gone: the list counts for maxStaleSeconds, and not longer', async () => {
+  it('a Redis that is gone: the list is used for maxStaleSeconds, and not longer', async () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, STALE: '3' });
     const server = await startVerifier(await folder());
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
@@ -204,7 +204,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     for (const each of [server, fresh]) expect(await until(PASSED, () => fleet.call(each))).toBe(PASSED);
   });
 
-  it('an AMESH_OWNER_KEY of another target: nothing of its store is obeyed', async () => {
+  it('an AMESH_OWNER_KEY of another target: nothing in its store is used', async () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     const stranger = await createIdentity(await folder(), {}, { friendlyName: 'stranger' });
     const key = await keyOf();
@@ -214,7 +214,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     expect(server.stderr()).toContain('The allow list is sealed by another device.');
   });
 
-  it('a list of a folder is published where the store has none, and can then be changed nowhere else', async () => {
+  it('a list of a folder is published if the store has none, and can then be changed nowhere else', async () => {
     fleet = await startFleet(0, {});
     const env = { AMESH_STORE_URL: redis.url };
     await expect((await openDevice(fleet.targetDir, env)).trust.read()).rejects.toMatchObject({

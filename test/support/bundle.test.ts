@@ -11,7 +11,7 @@ async function inAnotherProcess(): Promise<typeof bundleOf> {
   return (await import('./bundle')).bundleOf;
 }
 
-it('a bundle is made again where a file that it is made of has changed', async () => {
+it('a bundle is made again if a file that it is made from has changed', async () => {
   const folder = join(ROOT, 'node_modules/.cache/amesh-bundles-test');
   mkdirSync(folder, { recursive: true });
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

@@ -51,7 +51,7 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
     });
 
     it.each([
-      ['nothing, where there is something', null],
+      ['nothing, if there is something', null],
       ['other bytes', bytes('other')],
       ['a beginning of them', bytes('on')],
       ['them and more', bytes('one more')],

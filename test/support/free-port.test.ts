@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
 import { freePort } from './free-port';
 
-it('gives each port once, and none that something listens on', async () => {
+it('gives each port once, and none on which something listens', async () => {
   const first = await freePort();
   const next = createServer().listen(first + 1, '127.0.0.1');
   await once(next, 'listening');

@@ -16,7 +16,7 @@ describeWithRedis('a redis-server for tests', () => {
     return text(socket);
   }
 
-  it('answers with the arguments given, holds still while it is paused, and begins again empty', async () => {
+  it('replies with the arguments given, stands still while it is paused, and starts again empty', async () => {
     expect(await ask('CONFIG GET maxmemory', 'SET a b')).toContain('8388608');
     redis.pause();
     const answer = ask('GET a');

@@ -11,7 +11,7 @@ export const WRONG_VALUES: readonly (readonly [
   ['with a carriage return', (right) => `${right}\r`, 'ends with a carriage return'],
   ['with a line feed', (right) => `${right}\n`, 'begins or ends with a space or a line end'],
   ['with a blank before it', (right) => ` ${right}`, 'begins or ends with a space or a line end'],
-  ['with a tab behind it', (right) => `${right}\t`, 'begins or ends with a space or a line end'],
+  ['with a tab after it', (right) => `${right}\t`, 'begins or ends with a space or a line end'],
   ['of blanks', () => '  ', 'contains only spaces'],
   ['empty', () => '', 'is empty'],
 ];

@@ -54,7 +54,7 @@ describe('a caller', () => {
     expect(() => laptop.deny('Orders')).toThrow(TypeError);
   });
 
-  it('lends a delegate a part of what it may do, until that ends', async () => {
+  it('lends a delegate a part of its scopes, until that ends', async () => {
     const { mesh, app } = await orders();
     const laptop = await mesh.asCaller(app, { scopes: ['orders:list', 'orders:read'] });
     const job = await laptop.delegate({ name: 'report', scopes: ['orders:list'], lifetimeSeconds: 600 });
@@ -83,7 +83,7 @@ describe('a caller', () => {
     expect(await statusOf(laptop)).toBe(421); // it names the other machine
   });
 
-  it('hears why it is refused', async () => {
+  it('learns why it is refused', async () => {
     const { mesh, app } = await orders();
     const heard: ClientRefusal[] = [];
     const laptop = await mesh.asCaller(app, { onRefusal: (refusal) => heard.push(refusal) });
@@ -102,9 +102,9 @@ describe('a caller', () => {
   it.each([
     ['an unknown option', { scope: ['a'] }],
     ['a wrong scope', { scopes: ['Orders'] }],
-    ['an end that is no Date', { expiresAt: 5 }],
+    ['an end that is not a Date', { expiresAt: 5 }],
     ['an empty name', { name: '' }],
-    ['an onRefusal that is no function', { onRefusal: 'log' }],
+    ['an onRefusal that is not a function', { onRefusal: 'log' }],
   ])('is not added with %s', async (_what, options) => {
     const mesh = await createTestMesh();
     await expect(mesh.addCaller(options as never)).rejects.toThrow(TypeError);
@@ -112,7 +112,7 @@ describe('a caller', () => {
 });
 
 describe('the machine', () => {
-  it('answers to the host of its URL alone', async () => {
+  it('accepts only the host of its URL', async () => {
     const { mesh, app } = await orders({ url: 'https://orders.internal:8443' });
     const laptop = await mesh.addCaller({ scopes: ['*'] });
     expect(await statusOf(laptop.to(app))).toBe(200);
@@ -123,7 +123,7 @@ describe('the machine', () => {
     expect([response.status, mesh.refusals.at(-1)?.code]).toEqual([421, 'wrong_host']);
   });
 
-  it('has an identity, takes no token, and lets an app ask for enrolment', async () => {
+  it('has an identity, accepts no token, and lets an app ask for enrolment', async () => {
     const { amesh } = await createTestMesh({ name: 'orders-api' });
     expect(await amesh.identity()).toMatchObject({
       friendlyName: 'orders-api',
@@ -135,7 +135,7 @@ describe('the machine', () => {
     expect(() => amesh.verify({ socket: {} } as never)).toThrow('Call it when you mount it');
   });
 
-  it('refuses an enrolment, for which nobody has a grant here', async () => {
+  it('refuses an enrolment, since nobody has a grant here', async () => {
     const mesh = await createTestMesh();
     const app = withAmesh(() => new Response('in'), { amesh: mesh.amesh, enroll: true });
     const response = await mesh
@@ -187,7 +187,7 @@ describe('the machine', () => {
 });
 
 describe('the clock', () => {
-  it('goes with fake timers, to any day and back', async () => {
+  it('follows fake timers, to any day and back', async () => {
     const { mesh, app } = await orders();
     const laptop = await mesh.asCaller(app, { scopes: ['*'] });
     for (const day of ['2001-01-01', '2040-01-01', '2001-01-01', '2020-02-29', '2040-01-01', '2001-01-01']) {
@@ -200,7 +200,7 @@ describe('the clock', () => {
     expect(await statusOf(laptop)).toBe(200);
   });
 
-  it('is set to a moment, and goes on from there', async () => {
+  it('is set to a moment, and continues from there', async () => {
     const { clock } = await createTestMesh();
     vi.useFakeTimers();
     clock.set(new Date('2030-05-05T12:00:00Z'));

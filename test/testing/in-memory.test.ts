@@ -41,7 +41,7 @@ describe('an app in memory', () => {
     expect(echoed.every((byte) => byte === 7)).toBe(true);
   });
 
-  it('waits while nobody reads the answer', async () => {
+  it('waits while nobody reads the response', async () => {
     let written = 0;
     let isFull = false;
     const { caller } = await nodeApp((_req, res) => {
@@ -63,7 +63,7 @@ describe('an app in memory', () => {
     expect((await response.arrayBuffer()).byteLength).toBe(64 * 65_536);
   });
 
-  it('streams: an event arrives before the answer ends', async () => {
+  it('streams: an event arrives before the response ends', async () => {
     let end = () => {};
     const { caller } = await nodeApp((_req, res) => {
       res.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -87,7 +87,7 @@ describe('an app in memory', () => {
     expect(provenBy(response)).toMatchObject({ target: deviceId, body: true });
   });
 
-  it('hears that the caller is gone, before the answer and in the middle of it', async () => {
+  it('hears that the caller is gone, before the response and in the middle of it', async () => {
     const closed: string[] = [];
     const { caller } = await nodeApp((req, res) => {
       res.once('close', () => closed.push(req.url ?? ''));
@@ -107,7 +107,7 @@ describe('an app in memory', () => {
     await expect.poll(() => closed).toEqual(['/slow', '/begun']);
   });
 
-  it('may be a fetch handler, which hears of that, too, and whose late response nobody reads', async () => {
+  it('may be a fetch handler, which hears that, too, and whose late response nobody reads', async () => {
     const heard: string[] = [];
     let answerLate = (_: Response) => {};
     const late = new Promise<Response>((resolve) => {
@@ -158,7 +158,7 @@ describe('an app in memory', () => {
     expect([response.status, response.body]).toEqual([status, null]);
   });
 
-  it('answers HEAD, keeps doubled headers, and follows redirects within itself', async () => {
+  it('responds to HEAD, keeps doubled headers, and follows redirects within itself', async () => {
     const { caller } = await nodeApp((req, res) => {
       if (req.url === '/old') res.writeHead(307, { location: '/new' }).end();
       else res.writeHead(200, { 'set-cookie': ['a=1', 'b=2'], 'x-url': req.url }).end('ok');
@@ -173,7 +173,7 @@ describe('an app in memory', () => {
     ]);
   });
 
-  it('is the only one that is called: nothing leaves for another host', async () => {
+  it('is the only one that is called: no request leaves for another host', async () => {
     const { caller } = await nodeApp((_req, res) =>
       res.writeHead(302, { location: 'https://evil.test/' }).end(),
     );
@@ -184,7 +184,7 @@ describe('an app in memory', () => {
     await expect(caller.fetch('/')).rejects.toThrow(message);
   });
 
-  it('tells that an upgrade needs a server that listens', async () => {
+  it('says that an upgrade needs a server that listens', async () => {
     const { caller, server } = await nodeApp((_req, res) => res.end());
     server.on('upgrade', (_req, socket) =>
       socket.end('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'),
@@ -237,13 +237,13 @@ describe('an app in memory', () => {
     ['a URL', 'http://localhost:3000'],
     ['an object without anything', {}],
     ['a promise', Promise.resolve()],
-  ])('may not be %s', async (_what, app) => {
+  ])('cannot be %s', async (_what, app) => {
     const { asCaller, asStranger } = await createTestMesh();
     await expect(asCaller(app as never)).rejects.toThrow('This is not an app that a test can call');
     expect(() => asStranger(app as never)).toThrow(TypeError);
   });
 
-  it('may not be a handler of node:http, which looks like a fetch handler', async () => {
+  it('cannot be a handler of node:http, which looks like a fetch handler', async () => {
     const { asCaller } = await createTestMesh();
     const caller = await asCaller((_req: IncomingMessage, _res: ServerResponse) => {});
     await expect(caller.fetch('/')).rejects.toThrow('give createServer(handler)');

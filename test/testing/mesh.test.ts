@@ -30,7 +30,7 @@ describe.each(Object.entries(apps))('%s', (_name, create) => {
     expect(reasons()).toEqual(['missing_header', 'content_digest_mismatch']);
   });
 
-  it('refuses a request that comes again', async () => {
+  it('refuses a request that is repeated', async () => {
     const app = await create(mesh.amesh);
     const stranger = mesh.asStranger(app);
     const { url, headers } = await (await mesh.addCaller()).sign({ url: '/orders' });
@@ -49,7 +49,7 @@ describe.each(Object.entries(apps))('%s', (_name, create) => {
     expect(next.status).toBe(200);
   });
 
-  it('goes by the scopes and the list of now', async () => {
+  it('uses the current scopes and the current list', async () => {
     const laptop = await mesh.asCaller(await create(mesh.amesh), { scopes: ['orders:read'] });
     const status = async () => (await laptop.fetch('/admin')).status;
     expect(await status()).toBe(403);

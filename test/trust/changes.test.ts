@@ -310,11 +310,11 @@ describe('findDevice', () => {
   };
 
   it.each([
-    ['an id before a name that looks like it', ID_A, ID_A],
+    ['an ID before a name that looks like it', ID_A, ID_A],
     ['a name', 'alice', ID_A],
     ['a name in another case', 'ALICE-2', ID_B],
     ['an exact name before one in another case', 'WEB', 'am_gggggggggggggggg'],
-  ])('takes %s', (_, given, id) => {
+  ])('accepts %s', (_, given, id) => {
     expect(findDevice(found, given).deviceId).toBe(id);
   });
 

@@ -82,7 +82,7 @@ describe('a seen.json that is damaged', () => {
     expect(await devices()).toHaveLength(1); // and it can be read again
   });
 
-  it('of another list says nothing of this one', async () => {
+  it('of another list says nothing about this one', async () => {
     await writeFile(
       path('seen.json'),
       JSON.stringify({ am_AAAAAAAAAAAAAAAA: { revision: 99, owner: 'x', mark: 'x' } }),
@@ -90,7 +90,7 @@ describe('a seen.json that is damaged', () => {
     expect(await devices()).toHaveLength(1);
   });
 
-  it('unreadable: says so, and nothing is to be reset', async () => {
+  it('unreadable: says so, and nothing must be reset', async () => {
     await chmod(path('seen.json'), 0);
     await asNobody(() =>
       expect(devices()).rejects.toMatchObject({
@@ -100,7 +100,7 @@ describe('a seen.json that is damaged', () => {
     );
   });
 
-  it('keeps an older list away until a person has said that it counts', async () => {
+  it('blocks an older list until a person says that the list is right', async () => {
     await writeFile(path('seen.json'), '{');
     for (let i = 0; i < 2; i++)
       await expect(devices()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
@@ -108,7 +108,7 @@ describe('a seen.json that is damaged', () => {
 });
 
 describe.each(['identity.json', 'allow_list.json', 'seen.json', '.passphrase'])(
-  'init --force where %s is',
+  'init --force, when %s is',
   (name) => {
     it.each(Object.entries(DAMAGES))('%s', async (_, damage) => {
       await chmod(path(name), 0o600);
@@ -122,7 +122,7 @@ describe.each(['identity.json', 'allow_list.json', 'seen.json', '.passphrase'])(
   },
 );
 
-describe('what the fix says of a damaged file', () => {
+describe('what the fix says about a damaged file', () => {
   it.each([
     [
       'identity.json',
@@ -163,7 +163,7 @@ describe('what the fix says of a damaged file', () => {
     expect(await devices()).toHaveLength(1);
   });
 
-  it('a file where the lock belongs: which one to remove, and that nothing was changed', async () => {
+  it('a file in place of the lock: it says which one to remove, and that nothing was changed', async () => {
     await writeFile(path('allow_list.json.lock'), '');
     const { trust } = await openDevice(dir, {});
     await expect(trust.update((list) => setHosts(list, ['a.example']))).rejects.toMatchObject({

@@ -96,7 +96,7 @@ describe('a server warns of ends', () => {
     ]);
   });
 
-  it('of a lease, before its last end: use moves the other one', async () => {
+  it('of a lease, before its last end: use extends the other one', async () => {
     const grant = {
       id: 'g',
       publicKey: '',
@@ -131,7 +131,7 @@ describe('a server warns of ends', () => {
     ]);
   });
 
-  it('of what is on a page that was not there, once it is', async () => {
+  it('of what is on a page that was missing, once the page is there', async () => {
     const devices = Array.from({ length: 600 }, (_, i) => ending(`d${i}`, 3));
     const pages = await toList(devices, { missing: (prefix) => prefix.startsWith('0') });
     const isLost = (device: DeviceEntry) => {
@@ -152,7 +152,7 @@ describe('a server warns of ends', () => {
     expect(await look(0.3)).toEqual([]);
   });
 
-  it('in slices, between which requests are answered', async () => {
+  it('in slices, between which requests continue', async () => {
     // Each page is looked through in much less than a slice.
     const devices = [ending('laptop', 3), ...Array.from({ length: 30_000 }, () => newDevice())];
     const { look, of } = watch((await toList(devices)).list);
@@ -160,7 +160,7 @@ describe('a server warns of ends', () => {
     expect(of.pauses).toBeGreaterThan(0);
   });
 
-  it('not twice where its clock is set back, and not at all without a list', async () => {
+  it('not twice if its clock is set back, and not at all without a list', async () => {
     const { look, of } = watch((await toList([ending('laptop', 20)])).list);
     expect(await look(10)).toHaveLength(1);
     expect(await look(2)).toEqual([]);
@@ -169,7 +169,7 @@ describe('a server warns of ends', () => {
     expect(await look(19.5)).toEqual([]);
   });
 
-  it('soon after it begins to listen', async () => {
+  it('soon after it starts to listen', async () => {
     const machine = await createMachine('api');
     const { trust } = await openDevice(machine.dir, {});
     await trust.update((draft) => draft.put(newDevice(undefined, 'quiet')));

@@ -39,7 +39,7 @@ documentStoreContract('FileStore', async () => ({
 }));
 
 describe('FileStore', () => {
-  it('leaves nothing beside the documents', async () => {
+  it('leaves nothing next to the documents', async () => {
     const store = new FileStore(dir);
     await store.swap('a.json', null, bytes('one'));
     await store.swap('a.json', null, bytes('two'));
@@ -58,7 +58,7 @@ describe('FileStore', () => {
     expect(await modeOf(join(dir, 'a.json'))).toBe('600');
   });
 
-  it('leaves the mode of a folder that is there alone, and makes every file 0600 again', async () => {
+  it('does not change the mode of an existing folder, and makes every file 0600 again', async () => {
     await mkdir(dir);
     await chmod(dir, 0o750);
     await writeFile(join(dir, 'a.json'), 'one', { mode: 0o644 });
@@ -138,7 +138,7 @@ describe('pages of a document', () => {
     expect(await filesOf()).toEqual(['notes.txt', nameOf('two')].sort());
   });
 
-  it('are removed beside a folder with the name of a page, which stays', async () => {
+  it('are removed next to a folder with the name of a page, which stays', async () => {
     const store = new FileStore(dir);
     const folders = ['-'.repeat(43), '0'.repeat(43), 'z'.repeat(43)]; // in whatever order a folder is read
     await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
@@ -147,7 +147,7 @@ describe('pages of a document', () => {
     expect(await filesOf()).toEqual([...folders, nameOf('two')].sort());
   });
 
-  it('of a writer that was too slow are removed at once', async () => {
+  it('of a writer that was too slow are removed immediately', async () => {
     const store = new FileStore(dir);
     await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
     const lock = await FileLock.take(join(dir, KEY), new Uint8Array());
@@ -175,7 +175,7 @@ describe('pages of a document', () => {
   );
 });
 
-describe('what is no file', () => {
+describe('a path that is not a file', () => {
   it.each(['a pipe', 'a device'])('does not keep it waiting: %s', async (what) => {
     await mkdir(dir);
     const path = join(dir, 'a.json');
@@ -191,7 +191,7 @@ describe('what is no file', () => {
 });
 
 describe.skipIf(process.getuid?.() !== 0)('a folder of root', () => {
-  it('keeps a file readable for the user whose it is', async () => {
+  it('keeps a file readable for the user who owns it', async () => {
     const store = new FileStore(dir);
     await store.swap('a.json', null, bytes('one'));
     await chown(join(dir, 'a.json'), 65_534, 65_534);

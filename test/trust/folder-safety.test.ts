@@ -23,7 +23,7 @@ afterEach(() => rm(root, { recursive: true, force: true, maxRetries: 20 }));
 const kinds = (path = dir, env = {}) => inspectFolder(path, env).map((found) => [found.kind, found.path]);
 
 describe('a folder of this user', () => {
-  it('is safe before and after it is made, in /tmp too', async () => {
+  it('is safe before and after it is made, even in /tmp', async () => {
     expect(kinds()).toEqual([]);
     await createIdentity(dir, {}, { friendlyName: 'a' });
     expect(kinds()).toEqual([]);
@@ -31,7 +31,7 @@ describe('a folder of this user', () => {
     assertFolder(dir, {}, 'change');
   });
 
-  it('is followed through links, relative ones and those of a mounted secret too', async () => {
+  it('is followed through links, including relative ones and those of a mounted secret', async () => {
     await createIdentity(join(root, 'real'), {}, { friendlyName: 'a' });
     await mkdir(dirname(dir));
     await symlink('../real', dir);
@@ -59,7 +59,7 @@ describe('a folder that others can write', () => {
   it.each([
     ['the parent, by everybody', 0o777, 'everybody (0777)'],
     ['the parent, by a group', 0o770, 'the group '],
-  ])('is said: %s', async (_, mode, who) => {
+  ])('is reported: %s', async (_, mode, who) => {
     await mkdir(dirname(dir));
     if (isRoot) await chown(dirname(dir), 0, EVE);
     await chmod(dirname(dir), mode);
@@ -76,7 +76,7 @@ describe('a folder that others can write', () => {
   });
 
   it.each(['.', 'identity.json', 'allow_list.json', 'list', 'keys', '.passphrase'])(
-    'is said: %s',
+    'is reported: %s',
     async (name) => {
       await createIdentity(dir, {}, { friendlyName: 'a' });
       if (name === 'list') await mkdir(join(dir, name));
@@ -85,7 +85,7 @@ describe('a folder that others can write', () => {
     },
   );
 
-  it('is said of one where each can make what is not there yet', async () => {
+  it('is reported if everybody can make what does not exist yet', async () => {
     await mkdir(dir, { recursive: true });
     await chmod(dir, 0o1777);
     expect(inspectFolder(dir, {})[0]?.fix).toBe(
@@ -94,7 +94,7 @@ describe('a folder that others can write', () => {
     expect(kinds(join(dir, 'amesh'))).toEqual([]);
   });
 
-  it('does not stop a server, which says so once', async () => {
+  it('does not stop a server, which reports it once', async () => {
     const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
     await createIdentity(dir, {}, { friendlyName: 'target' });
     await chmod(dir, 0o777);
@@ -118,7 +118,7 @@ describe('a folder that others can write', () => {
 describe.skipIf(!isRoot)('a folder of another user', () => {
   const unsafe = { code: 'folder_unsafe', message: expect.stringContaining('uid 54321') };
 
-  it('is said, with whom it belongs to and a command', async () => {
+  it('is reported, with its owner and a command', async () => {
     await createIdentity(dir, {}, { friendlyName: 'a' });
     await chown(dir, EVE, EVE);
     const [found] = inspectFolder(dir, {});
@@ -128,7 +128,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     expect(kinds(dir, { AMESH_FOLDER_OWNERS: '1000, 54321' })).toEqual([]);
   });
 
-  it('is no place for an identity, and none is used or reset there', async () => {
+  it('is no place for an identity, and nothing in it is used or reset', async () => {
     await createIdentity(dir, {}, { friendlyName: 'a' });
     await chown(dirname(dir), EVE, EVE);
     await expect(createIdentity(join(dirname(dir), 'b'), {}, { friendlyName: 'b' })).rejects.toMatchObject(
@@ -140,14 +140,14 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     await openDevice(dir, { AMESH_FOLDER_OWNERS: '54321' });
   });
 
-  it('is found in /tmp too, where somebody else has made it first', async () => {
+  it('is found even in /tmp, if another user has made it first', async () => {
     await chmod(root, 0o1777);
     await mkdir(dirname(dir));
     await chown(dirname(dir), EVE, EVE);
     expect(kinds()).toEqual([['foreign', dirname(dir)]]);
   });
 
-  it('is found where a link of theirs in /tmp leads to a safe one', async () => {
+  it('is found if a link of theirs in /tmp leads to a safe one', async () => {
     await mkdir(join(root, 'real'));
     await mkdir(join(root, 'tmp'));
     await chmod(join(root, 'tmp'), 0o1777);
@@ -158,7 +158,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     expect(kinds(link)).toEqual([['foreign', link]]);
   });
 
-  it('is found where a file of theirs lies in a folder in which each can make some', async () => {
+  it('is found if a file of theirs lies in a folder in which everybody can make files', async () => {
     await createIdentity(dir, {}, { friendlyName: 'a' });
     await chmod(dir, 0o1777);
     expect(kinds()).toEqual([]);
@@ -166,7 +166,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     expect(kinds()).toEqual([['foreign', join(dir, 'identity.json')]]);
   });
 
-  it('refuses every request of a server and signs none, and the log says so at the start', async () => {
+  it('makes a server refuse every request and sign none, and the log says so at the start', async () => {
     const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
     await createIdentity(dir, {}, { friendlyName: 'target' });
     await createIdentity(join(root, 'caller'), {}, { friendlyName: 'caller' });
@@ -195,7 +195,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     warned.mockRestore();
   });
 
-  it('does not keep root from files that it has given to a server', async () => {
+  it('does not stop root from using files that it has given to a server', async () => {
     await createIdentity(dir, {}, { friendlyName: 'a' });
     for (const name of ['identity.json', 'allow_list.json', 'keys']) await chown(join(dir, name), EVE, EVE);
     expect(kinds()).toEqual([]);

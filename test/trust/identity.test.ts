@@ -18,7 +18,7 @@ const NOWHERE: DocumentStore = {
   swap: async () => false,
 };
 
-it('a device gets another name, which is cleaned, and stays who it is', async () => {
+it('a device gets another name, which is cleaned, and keeps its identity', async () => {
   const { store, identity } = await device('laptop');
   const renamed = await renameIdentity(store, ' \x1b[31mold laptop ');
   expect(renamed).toEqual({ ...identity, friendlyName: 'old laptop' });
@@ -56,7 +56,7 @@ it('a token that was issued is pending until it is cancelled', async () => {
   expect((await cancel(entry.id)).isChanged).toBe(false);
 });
 
-it('no token is issued for a host that belongs to a target already', async () => {
+it('no token is issued for a host that already belongs to a target', async () => {
   const [issuer, target] = await Promise.all([device('laptop'), device('orders-api')]);
   const { deviceId, publicKey, friendlyName } = target.identity;
   const known = { deviceId, publicKey, friendlyName, role: 'target', hosts: ['api.example.com'] } as const;

@@ -127,7 +127,7 @@ describe('a writer killed with SIGKILL', () => {
     180_000 + KILLS * 3000,
   );
 
-  it('inside the lock delays the next write by 3 s at most', ON_A_BUSY_DISK, async () => {
+  it('inside the lock delays the next write by at most 3 s', ON_A_BUSY_DISK, async () => {
     const child = holder.start([dir]);
     await child.line('held');
     await sleep(700); // it has shown at least one sign of life
@@ -140,7 +140,7 @@ describe('a writer killed with SIGKILL', () => {
 });
 
 describe('a writer that was only stopped', () => {
-  it('between compare and rename does not undo what another has written', ON_A_BUSY_DISK, async () => {
+  it('between compare and rename does not undo what another one has written', ON_A_BUSY_DISK, async () => {
     const child = writer.start([dir, 'stopped', '1'], { preload: STOP_AT_COMMIT });
     await child.line('stopped');
     expect(await write('other.example.com')).toBeLessThan(3000);
@@ -153,7 +153,7 @@ describe('a writer that was only stopped', () => {
     expect((await readdir(dir)).sort()).toEqual(FILES);
   });
 
-  it('learns that it has lost the lock, and leaves the one of its successor alone', async () => {
+  it('learns that it has lost the lock, and does not remove the one of its successor', async () => {
     const [first, second] = [holder.start([dir]), holder.start([dir])];
     const winner = await Promise.race([first, second].map((each) => each.line('held').then(() => each)));
     const successor = winner === first ? second : first;

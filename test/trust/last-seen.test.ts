@@ -55,7 +55,7 @@ describe('the record of when devices were last seen', () => {
     expect(await open().read(all)).toEqual(new Map());
   });
 
-  it('keeps the later of two times, and those of others', async () => {
+  it('keeps the later of two times, and the times of others', async () => {
     await open().add(times({ [ALICE]: 200, [BOB]: 100 }), all);
     expect(await open().add(times({ [ALICE]: 150, [CAROL]: 300 }), all)).toBe(3);
     expect(await open().read(all)).toEqual(times({ [ALICE]: 200, [BOB]: 100, [CAROL]: 300 }));
@@ -80,7 +80,7 @@ describe('the record of when devices were last seen', () => {
     ['a time before all of them', `${ALICE} -1`],
     ['no device', '\u001b[31mroot 1764000000'],
     ['no text', '\0\xff'],
-  ])('passes over what is %s', async (_, line) => {
+  ])('ignores what is %s', async (_, line) => {
     await writeFile(join(dir, LAST_SEEN_KEY), `${line}\n${BOB} 100\n`);
     expect(await open().read(all)).toEqual(times({ [BOB]: 100 }));
     await open().add(times({ [CAROL]: 1 }), all);
@@ -90,7 +90,7 @@ describe('the record of when devices were last seen', () => {
   it.each([
     ['17 MB', 17_000_000],
     ['3 GB, which nobody can read at once', 3_000_000_000],
-  ])('is written anew where the file is no record of ours, but %s', async (_, size) => {
+  ])('is written again if the file is not our record, but %s', async (_, size) => {
     await writeFile(join(dir, LAST_SEEN_KEY), `${ALICE} 100\n`);
     await truncate(join(dir, LAST_SEEN_KEY), size); // with a hole, which takes no room
     expect(await open().read(all)).toEqual(new Map());

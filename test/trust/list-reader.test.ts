@@ -94,13 +94,13 @@ describe('a list whose pages come later than its head', () => {
     await place.change((draft) => draft.bury({ deviceId: revoked, revokedAt: 0, until: 2 ** 40 }));
   });
 
-  it('stays as it was, without the devices that were revoked since', async () => {
+  it('stays as it was, except for the devices that were revoked since then', async () => {
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, false, false]);
     place.showPages();
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, true, false]);
   });
 
-  it('stays as it was, without the delegations that were revoked since', async () => {
+  it('stays as it was, except for the delegations that were revoked since then', async () => {
     const id = 'A'.repeat(22);
     const isEnded = async () => (await place.reader.read()).endedDelegations.has(id);
     expect(await isEnded()).toBe(false);
@@ -134,7 +134,7 @@ describe('a list whose pages come later than its head', () => {
 });
 
 describe('a read that takes longer than the next one', () => {
-  it('does not bring back the older list whose pages it completes', async () => {
+  it('does not restore the older list whose pages it completes', async () => {
     const [kept, added] = [randomId(), randomId()];
     const place = new Place();
     await place.change(async (draft) => {

@@ -112,7 +112,7 @@ describe('a list with pages', () => {
   const pagesOf = async () => (await readdir(join(dir, 'list'))).sort();
   beforeEach(() => withDevices(device.trust, ids));
 
-  it('can be read completely, or the head alone', async () => {
+  it('can be read completely, or only the head', async () => {
     const list = await (await openDevice(dir, {})).trust.read();
     expect([...list.devices()].map(({ deviceId }) => deviceId).sort()).toEqual([...ids].sort());
     expect(list.isWhole).toBe(true);
@@ -181,7 +181,7 @@ describe('a list with pages', () => {
   });
 });
 
-describe('an exported list in the place of a list', () => {
+describe('an exported list in place of a list', () => {
   it.each([
     ['a short text', 200, 'x'],
     ['a text larger than any head', 12_000, '🚀'.repeat(64)],
@@ -207,7 +207,7 @@ describe('an exported list in the place of a list', () => {
   });
 });
 
-describe('what was seen', () => {
+describe('the record of what was seen', () => {
   const older = async (): Promise<Buffer> => {
     const before = await readFile(join(dir, ALLOW_LIST_KEY));
     await withHost('a.example.com');
@@ -262,7 +262,7 @@ describe('what was seen', () => {
     };
   }
 
-  it('is written once for a change, even if the list was changed elsewhere before', async () => {
+  it('is written once for a change, even if the list was changed elsewhere before it', async () => {
     const { store, written } = watched();
     const seenBefore = await readFile(join(dir, SEEN_KEY));
     await withHost('a.example.com');

@@ -48,7 +48,7 @@ describe('LiveList', () => {
     expect(source.loads).toBe(1);
   });
 
-  it('lets any number of requests at once wait for one read', async () => {
+  it('lets any number of requests wait for one read', async () => {
     const { source, live } = createSource();
     const all = await Promise.all(Array.from({ length: 100 }, () => live.current()));
     expect(new Set(all).size).toBe(1);
@@ -84,7 +84,7 @@ describe('LiveList', () => {
     expect(source.loads).toBe(2);
   });
 
-  it('never gives an old list behind a failure', async () => {
+  it('never returns an old list after a failure', async () => {
     const { source, live } = createSource();
     await live.current();
     source.stamp = '2';
@@ -106,7 +106,7 @@ describe('LiveList', () => {
     expect(source.loads).toBe(2);
   });
 
-  it('is well again 250 ms after the list is, even if its stamp is the old one', async () => {
+  it('works again 250 ms after the list does, even if its stamp is the old one', async () => {
     const { source, live } = createSource();
     source.failure = new Error('broken');
     await current(live);
@@ -130,7 +130,7 @@ describe('LiveList', () => {
     expect(source.loads).toBe(2);
   });
 
-  it('goes on looking when the wall clock is set back', async () => {
+  it('keeps looking when the wall clock is set back', async () => {
     const { source, live } = createSource();
     await live.current();
     vi.setSystemTime(Date.now() - 365 * 86_400_000);

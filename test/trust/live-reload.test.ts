@@ -121,7 +121,7 @@ describe('a server that is running', () => {
     expect(lateMs).toBeLessThan(1000);
   });
 
-  it('refuses at the first request after a long rest', async () => {
+  it('refuses at the first request after a long pause', async () => {
     await makeTarget();
     const { origin } = await startServer();
     expect(await call(origin)).toBe('200 passed');
@@ -286,7 +286,7 @@ describe.skipIf(!isRoot)('a server of another user', () => {
     ['list', 'allow_list.json'],
     ['identity', 'identity.json'],
     ['seen.json', 'seen.json'],
-  ])('says 503 and not 500 where the %s cannot be read, until it can', async (_, name) => {
+  ])('says 503 and not 500 if the %s cannot be read, until it can', async (_, name) => {
     await makeTarget();
     await makeReadOnly();
     const path = join(dir, name);

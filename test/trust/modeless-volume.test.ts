@@ -36,7 +36,7 @@ describe('a volume', () => {
     expect(modelessText('/x', () => type)).toBeNull();
   });
 
-  it('of another kind leaves the advice as it was', async () => {
+  it('of another kind does not change the advice', async () => {
     await chmod(root, 0o777);
     expect(inspectFolder(root, {})[0]?.fix).toBe(`chmod 700 ${root}`);
   });
@@ -52,7 +52,7 @@ if (!mayMount || !hasBindfs)
 
 if (mayMount) {
   describe.skipIf(!hasBindfs)('a real volume on which chmod changes nothing', () => {
-    it('is said to be one, with the way out, which works', async () => {
+    it('is recognised as one, with a way out, which works', async () => {
       const [below, volume] = [join(root, 'below'), join(root, 'volume')];
       await Promise.all([mkdir(below), mkdir(volume)]);
       execFileSync('bindfs', ['--chmod-ignore', '--perms=0777', below, volume]);

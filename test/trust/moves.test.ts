@@ -49,7 +49,7 @@ describe('a list that moves from owner to owner', () => {
     expect(list.head.was).toBeUndefined();
   });
 
-  it('keeps the IDs of its former owners beside its own, the latest last', async () => {
+  it('keeps the IDs of its former owners next to its own, the latest last', async () => {
     await list.move();
     expect(list.head.was).toBeUndefined(); // the first one is the ID of the list
     await list.move();
@@ -64,14 +64,14 @@ describe('a list that moves from owner to owner', () => {
     expect(list.head.list).toBe(list.former[0]);
   });
 
-  it('has the statement about its last move, and none if that was made without', async () => {
+  it('has the statement about its last move, or none if that move was made without one', async () => {
     await list.move(SUCCESSION);
     expect(list.head.succession).toBe(SUCCESSION);
     await list.move();
     expect(list.head.succession).toBeUndefined();
   });
 
-  it('takes none of its owners as a device', async () => {
+  it('accepts none of its owners as a device', async () => {
     await list.move();
     await list.move();
     const add = (deviceId: string) =>
@@ -83,7 +83,7 @@ describe('a list that moves from owner to owner', () => {
 describe('isOwnId', () => {
   const nobody = { hosts: [], find: () => undefined, targetOf: () => undefined };
 
-  it('knows the list, its owner, and those before', () => {
+  it('knows the list, its owner, and former owners', () => {
     const list = { ...nobody, deviceId: 'am_a', ownerId: 'am_d', formerOwnerIds: ['am_b', 'am_c'] };
     expect(['am_a', 'am_b', 'am_c', 'am_d', 'am_e'].filter((id) => isOwnId(list, id))).toHaveLength(4);
     expect(isOwnId({ ...nobody, deviceId: null }, 'am_a')).toBe(false);

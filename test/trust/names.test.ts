@@ -65,7 +65,7 @@ describe('cleanName', () => {
     expect(cleanName(name)).toBe(expected);
   });
 
-  it('gives a name of 1 to 64 code points, on one line, that shows all that it is and is never like an id', () => {
+  it('gives a name of 1 to 64 code points, on one line, that hides nothing and never looks like an ID', () => {
     fc.assert(
       fc.property(hostile, (name) => {
         const clean = cleanName(name);
@@ -81,7 +81,7 @@ describe('cleanName', () => {
     );
   });
 
-  it('changes a clean name no further', () => {
+  it('does not change a clean name', () => {
     fc.assert(
       fc.property(hostile, (name) => {
         expect(cleanName(cleanName(name))).toBe(cleanName(name));

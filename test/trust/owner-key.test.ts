@@ -11,7 +11,7 @@ describe('AMESH_OWNER_KEY, AMESH_DEVICE_ID and AMESH_MIN_REVISION', () => {
   it.each<[string, Record<string, string>, string]>([
     ['an empty second key', { AMESH_OWNER_KEY: `${owner.publicKey},` }, 'is not a public key'],
     ['an empty first key', { AMESH_OWNER_KEY: `,${owner.publicKey}` }, 'is not a public key'],
-    ['a second key that is none', { AMESH_OWNER_KEY: `${owner.publicKey},abc` }, 'is not a public key'],
+    ['an invalid second key', { AMESH_OWNER_KEY: `${owner.publicKey},abc` }, 'is not a public key'],
     [
       'the same key twice',
       { AMESH_OWNER_KEY: `${owner.publicKey},${owner.publicKey}` },
@@ -28,11 +28,7 @@ describe('AMESH_OWNER_KEY, AMESH_DEVICE_ID and AMESH_MIN_REVISION', () => {
       'is not a public key',
     ],
     ['a device without an owner', { AMESH_DEVICE_ID: DEVICE }, 'is set without AMESH_OWNER_KEY'],
-    [
-      'a device that is none',
-      { AMESH_OWNER_KEY: owner.publicKey, AMESH_DEVICE_ID: 'api' },
-      'must have the form',
-    ],
+    ['an invalid device', { AMESH_OWNER_KEY: owner.publicKey, AMESH_DEVICE_ID: 'api' }, 'must have the form'],
     ...['', '0', '-1', '1.5', '1e3', 'last', String(2 ** 48), '9'.repeat(16), ' 7'].map(
       (value): [string, Record<string, string>, string] => [
         `the revision ${JSON.stringify(value)}`,
@@ -79,7 +75,7 @@ describe('minRevision and ownerKey as options', () => {
     );
   });
 
-  it('a right one is taken, and two keys are', () => {
+  it('a right one is accepted, and so are two keys', () => {
     const ownerKey = `${owner.publicKey},${next.publicKey}`;
     expect(createVerifierWithoutFiles({ minRevision: 7, ownerKey }, env)).toHaveProperty('verify');
   });

@@ -37,7 +37,7 @@ const peer = { deviceId, publicKey, friendlyName: 'api' };
 const TARGET = { ...peer, role: 'target', hosts: ['api.example.com'] } as const;
 
 describe('a target', () => {
-  it('proves its answers, unless somebody says otherwise, and until somebody says so again', async () => {
+  it('proves its answers until somebody says that it does not, and until somebody says that it does again', async () => {
     const { trust } = await device();
     const seen: unknown[] = [];
     for (const said of [{}, { proves: false }, {}, { proves: true }]) {
@@ -53,7 +53,7 @@ describe('a target', () => {
     ]);
   });
 
-  it('in plain values proves them or not, and nothing else', () => {
+  it('in plain values has true or false for this, and nothing else', () => {
     const list = (proves: unknown) =>
       createAllowList({ devices: [{ ...peer, roles: ['target'], proves: proves as boolean }] });
     expect(list(false).find(deviceId)?.proves).toBe(false);
@@ -107,7 +107,7 @@ describe('the introduction of a target', () => {
     },
   );
 
-  it('is not that of a controller', async () => {
+  it('does not pass for that of a controller', async () => {
     const { party, introduction, content } = await given({ proves: false }, 'controller');
     expect(() => assertIntroduction(introduction, 'controller', party.signer)).toThrow(TypeError);
     await expect(read(content, 'controller')).rejects.toThrow();

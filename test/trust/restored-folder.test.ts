@@ -66,7 +66,7 @@ const restore = async () => {
   await cp(backup, dir, { recursive: true });
 };
 
-it('restored as a whole under a running server: it says that a restart is what helps, and that is so', async () => {
+it('restored as a whole under a running server: it says that a restart helps, and it does', async () => {
   await restore();
   await untilAnswer(500);
   expect(told.at(-1)).toMatchObject({
@@ -81,14 +81,14 @@ it('restored as a whole under a running server: it says that a restart is what h
   await untilAnswer(200);
 });
 
-it('restored, and changed since: two lists of one revision are no reason to reset either', async () => {
+it('restored, and changed since then: two lists of one revision are no reason to reset either', async () => {
   await restore();
   await change('other.example');
   await untilAnswer(500);
   expect(told.at(-1)?.fix).toContain('restart this process');
 });
 
-it('with the list alone restored, still says what goes on from it', async () => {
+it('with only the list restored: it still says how to continue from there', async () => {
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await untilAnswer(500);
   expect(told.at(-1)).toMatchObject({
@@ -109,7 +109,7 @@ it('gone from a running server: nobody is told to make another identity', async 
   await untilAnswer(200);
 });
 
-it('a store that was set back, with no record in the folder: nobody is told that a restart makes it count', async () => {
+it('a store that was set back, with no record in the folder: nobody is told that a restart accepts it', async () => {
   const { signer, identity } = await openDevice(dir, {});
   const store = new FileStore(dir); // another place than that of the record
   const reader = new ListStore(store, { owners: [signer.publicKey] }, identity.deviceId, { seen: NOWHERE });

@@ -244,7 +244,7 @@ function fitting(model: Model, given: Step): Step {
   return { ...given, by, to: next ?? unused ?? given.to };
 }
 
-it(`${CASES} histories of rotations go as in the model`, { timeout: 3_600_000 }, async () => {
+it(`${CASES} histories of rotations match the model`, { timeout: 3_600_000 }, async () => {
   const seen = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {

@@ -68,7 +68,7 @@ describe('A former key whose next key has left the list before it', () => {
       expect(findDevice(written.list, deviceId).deviceId).toBe(c.deviceId);
   });
 
-  it.each([0, 1, 2])('revokes the device, as each of its IDs does (%i)', async (which) => {
+  it.each([0, 1, 2])('revokes the device, like each of its IDs (%i)', async (which) => {
     const { written, a, b, c } = await withGap();
     const { deviceId } = [a, b, c][which] as Peer;
     await written.change((draft) => revokeDevice(draft, deviceId, NOW));
@@ -79,8 +79,8 @@ describe('A former key whose next key has left the list before it', () => {
   });
 });
 
-describe('A key that waited in vain', () => {
-  it('may become a device of its own, with which its former device has nothing to do', async () => {
+describe('a key that never became the next one', () => {
+  it('may become a separate device, with no tie to its former device', async () => {
     const [a, b, c] = [peer(), peer(), peer()];
     const written = await listOf(a as Peer);
     const [former, vain, next] = [a, b, c] as [Peer, Peer, Peer];
@@ -104,7 +104,7 @@ describe('A key that waited in vain', () => {
 });
 
 describe('A year of rotations', () => {
-  it.each([16, 20])('leaves name, scopes, end and lease where they were (%i)', async (count) => {
+  it.each([16, 20])('changes neither name nor scopes, end or lease (%i)', async (count) => {
     const keys = Array.from({ length: count + 1 }, peer);
     const lease = { grant: 'G'.repeat(22), expiresAt: NOW + 900 * DAY, endsAt: NOW + 900 * DAY };
     const written = await WrittenList.create();

@@ -103,7 +103,7 @@ describe('allowScopes and denyScopes', () => {
     );
   });
 
-  it('refuse a device that is not there, one that may not call, and a time in milliseconds', async () => {
+  it('refuse a device that is not in the list, one that may not call, and a time in milliseconds', async () => {
     await expect(allow('a')).rejects.toThrow(withCode('unknown_name'));
     await change((draft) => addDevice(draft, { ...controller, role: 'target' }, NOW));
     await expect(allow('a')).rejects.toThrow(withCode('role_not_allowed'));
@@ -115,7 +115,7 @@ describe('allowScopes and denyScopes', () => {
 });
 
 describe('scopes at the start', () => {
-  it('come with a controller that a person adds, in addition to those that it has', async () => {
+  it('come with a controller that a person adds, in addition to its earlier ones', async () => {
     const add = (scopes: string[]) => change((draft) => addDevice(draft, { ...controller, scopes }, NOW));
     expect((await add(['b', 'a:x'])).scopes).toEqual(['a:x', 'b']);
     expect((await add([])).scopes).toEqual(['a:x', 'b']);
@@ -152,7 +152,7 @@ describe('the end of the trust in a device', () => {
   const add = (more: Partial<NewDevice>) =>
     change((draft) => addDevice(draft, { ...controller, ...more }, NOW));
 
-  it('counts until a person trusts the device anew after it', async () => {
+  it('applies until a person trusts the device again after it', async () => {
     await add({ scopes: ['a'] });
     await end(NOW - 1);
     expect((await add({})).expiresAt).toBe(NOW - 1);
@@ -171,7 +171,7 @@ describe('the end of the trust in a device', () => {
     expect((await change((draft) => takeProvision(draft, provision, NOW))).expiresAt).toBe(NOW - 1);
   });
 
-  it('outlasts a lease, for as long as an open grant could begin another one without it', async () => {
+  it('outlasts a lease, for as long as an open grant could start another one without it', async () => {
     const enrol = (now: number) => change((draft) => enrolCaller(draft, 'g', peer, now), now);
     const changeAnother = (now: number) =>
       change(
@@ -198,7 +198,7 @@ describe('the end of the trust in a device', () => {
     expect(await change(() => {})).toBeUndefined();
   });
 
-  it('makes no new revision where nothing is new, in whatever order an entry has its members', async () => {
+  it('makes no new revision if nothing is new, whatever the order of the members of an entry', async () => {
     const lease = { grant: 'g', expiresAt: NOW + 9, endsAt: NOW + 99 };
     await add({ role: 'target', scopes: ['a'] });
     const { scopes, ...known } = await change(() => {});

@@ -74,7 +74,7 @@ describe('createIdentity', () => {
     expect((await readdir(dir)).sort()).toEqual(FILES);
   });
 
-  it('leaves an identity that is there as it is', async () => {
+  it('does not change an existing identity', async () => {
     await createIdentity(dir, {}, { friendlyName: 'first' });
     const before = await Promise.all(FILES.map((name) => readFile(join(dir, name)).catch(() => null)));
     await expect(createIdentity(dir, {}, { friendlyName: 'second' })).rejects.toMatchObject({
@@ -87,7 +87,7 @@ describe('createIdentity', () => {
     expect(await readdir(join(dir, 'keys'))).toHaveLength(1);
   });
 
-  it('moves the old files aside with force, from where they can be put back', async () => {
+  it('moves the old files aside with force, and they can be restored', async () => {
     const first = await createIdentity(dir, {}, { friendlyName: 'first' });
     const second = await createIdentity(dir, {}, { friendlyName: 'second', force: true });
     expect(second.deviceId).not.toBe(first.deviceId);
@@ -109,7 +109,7 @@ describe('createIdentity', () => {
     await documentOf((await openDevice(dir, {})).trust);
   });
 
-  it('that fails after it has made the key leaves no key behind', async () => {
+  it('leaves no key behind if it fails after it has made the key', async () => {
     const left = async () => (await readdir(join(dir, 'keys')).catch(() => [])).length;
     const nameless = { friendlyName: undefined } as unknown as { friendlyName: string };
     await expect(createIdentity(dir, {}, nameless)).rejects.toThrow();
@@ -140,7 +140,7 @@ describe('createIdentity', () => {
   });
 
   it.each(['first', 'with --force'])(
-    'can be begun again wherever it was killed: %s',
+    'can be started again wherever it was killed: %s',
     async (kind) => {
       const isForced = kind !== 'first';
       const run = async (home: string, preload: string, env: Record<string, string>) => {
@@ -198,7 +198,7 @@ describe('resetTrust', () => {
     expect((await documentOf((await openDevice(dir, {})).trust)).revision).toBe(again.revision);
   });
 
-  it('trusts nobody afterwards, also where the list was in order', async () => {
+  it('trusts nobody afterwards, even if the list was in order', async () => {
     await createIdentity(dir, {}, { friendlyName: 'server', hosts: ['api.example.com'] });
     const peer = await createIdentity(join(root, 'peer'), {}, { friendlyName: 'peer' });
     const { trust } = await openDevice(dir, {});

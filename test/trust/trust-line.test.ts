@@ -15,13 +15,13 @@ const identity = (name: string, key = publicKey) => ({
 });
 
 describe('a trust line', () => {
-  it('says the key and the name', async () => {
+  it('names the key and the device', async () => {
     const line = toTrustLine(identity('prod api'));
     expect(line).toBe(`amesh-p256 ${publicKey} prod api`);
     expect(await fromTrustLine(line)).toEqual({ deviceId, publicKey, friendlyName: 'prod api' });
   });
 
-  it('comes back as it went, for every key and every name', async () => {
+  it('can be read back as it was written, for every key and every name', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 80 }), async (text) => {
         const key = Buffer.from(toPoint(nodeCrypto.generatePrivateKey() as { x: string; y: string }));
@@ -38,7 +38,7 @@ describe('a trust line', () => {
     ['more spaces in it', `amesh-p256   ${publicKey}   api`, 'api'],
     ['no name', `amesh-p256 ${publicKey}`, 'unnamed'],
     ['a name to be cleaned', `amesh-p256 ${publicKey} \x1b[31mred\u202e`, 'red'],
-    ['an id for a name', `amesh-p256 ${publicKey} am_AAAAAAAAAAAAAAAA`, 'device am_AAAAAAAAAAAAAAAA'],
+    ['an ID as a name', `amesh-p256 ${publicKey} am_AAAAAAAAAAAAAAAA`, 'device am_AAAAAAAAAAAAAAAA'],
   ])('may have %s', async (_, line, friendlyName) => {
     expect(await fromTrustLine(line)).toEqual({ deviceId, publicKey, friendlyName });
   });
@@ -46,7 +46,7 @@ describe('a trust line', () => {
   it.each([
     ['nothing', ''],
     ['a deviceId', deviceId],
-    ['a key alone', publicKey],
+    ['only a key', publicKey],
     ['another kind of key', `ssh-ed25519 ${publicKey} api`],
     ['another case', `AMESH-P256 ${publicKey} api`],
     ['two lines', `amesh-p256 ${publicKey} api\namesh-p256 ${publicKey} api`],

@@ -43,7 +43,7 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
     expect(administrator.stderr().match(/If two administrators .* cloudflare-kv-binding/g)).toHaveLength(1);
   });
 
-  it('writes what a protected Worker reads: who was added gets in, who was revoked does not', async () => {
+  it('writes what a protected Worker reads: it accepts a device that was added, and refuses one that was revoked', async () => {
     const { fetch } = createClient({ signer: await signerOf('controller'), targetOf: () => target.deviceId });
     const status = async () => (await fetch(`http://127.0.0.1:${worker.port}/`)).status;
     const soon = { timeout: 10_000 };
@@ -52,7 +52,7 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
     await vi.waitFor(async () => expect(await status()).toBe(401), soon);
   });
 
-  it('obeys no list that KV shows once more, and none that was changed', async () => {
+  it('uses no list that KV shows again, and none that was changed', async () => {
     const newest = kv.value as string;
     expect(await ask('/add', { ...vectors.devices.stranger, name: 'other' })).toMatchObject({ revision: 4 });
     const fourth = kv.value as string;
@@ -94,7 +94,7 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
     await vi.waitFor(async () => expect(await status()).toBe(401), soon);
   });
 
-  it('says that nothing was changed where KV is down', async () => {
+  it('says that nothing was changed if KV is down', async () => {
     kv.value = 'down';
     expect(await ask('/add', { ...controller, name: 'caller' })).toMatchObject({
       code: 'allow_list_unavailable',

@@ -16,7 +16,7 @@ async function claim(worker: RuntimeServer, nonce: string, keepMs: number): Prom
 }
 
 describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
-  it('lets one of many claims at once win', async () => {
+  it('lets one of many concurrent claims win', async () => {
     const worker = await startWorker({}, { nonces: 'in memory' });
     onTestFinished(() => worker.close());
     const answers = await Promise.all(Array.from({ length: 100 }, () => claim(worker, long, 60_000)));
@@ -38,7 +38,7 @@ describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
     expect(await claim(second, long, 3_600_000)).toBe('known');
   });
 
-  it('forgets by an alarm what is over, and nothing else', async () => {
+  it('forgets what has ended by an alarm, and nothing else', async () => {
     const worker = await startWorker({}, { nonces: 'in memory' });
     onTestFinished(() => worker.close());
     expect(await claim(worker, short, 1)).toBe('new');

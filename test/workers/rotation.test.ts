@@ -54,7 +54,7 @@ describe.skipIf(runtime === null)('a Worker whose list has a device with another
     }
   });
 
-  it('answers "unavailable" to each next key, and takes none', async () => {
+  it('answers "unavailable" to each next key, and accepts none', async () => {
     const [former, next] = await Promise.all([signerOf('controller'), signerOf('stranger')]);
     const told = { former, next, targetId: target.deviceId, nowMs: Date.now() };
     for (const rotation of [await signRotation(told), `withdraw=${stranger.deviceId}`, 'x']) {

@@ -81,7 +81,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect(worker.stderr()).not.toContain('AUTH_MESH_DIR');
     });
 
-    it('lets exactly one of 100 copies at once through', async () => {
+    it('accepts exactly one of 100 concurrent copies', async () => {
       const { line, headers } = await signedRaw(
         signer,
         `127.0.0.1:${worker.port}`,
@@ -94,7 +94,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect(statuses.filter((status) => status === 401)).toHaveLength(99);
     });
 
-    it('a second verify() on a route looks at its own require, with one claim and one list', async () => {
+    it('a second verify() on a route checks its own require, with one claim and one list', async () => {
       const devices = (scopes: string[]) => DEVICES.map((device) => ({ ...device, scopes }));
       const { reads } = kv;
       const post = (path: string) => call(at(worker, path), { method: 'POST', body: 'grüße' });
@@ -109,14 +109,14 @@ describe.skipIf(runtime === null)('a Worker', () => {
       await vi.waitFor(() => expect(worker.stderr()).toContain('amesh: refused 403 scope_missing'), SOON);
     });
 
-    it('takes a revocation over', async () => {
+    it('applies a revocation', async () => {
       kv.value = await sealedList({ revision: 3, devices: [] });
       expect((await until(401, put)).status).toBe(401);
       kv.value = await sealedList({ revision: 4 });
       expect((await until(200, put)).status).toBe(200);
     });
 
-    it('an older list than it has seen is ignored, and too old after maxStaleSeconds', async () => {
+    it('ignores an older list than it has seen, and refuses everybody after maxStaleSeconds', async () => {
       kv.value = await sealedList({ revision: 2, devices: [] });
       await sleep(700);
       expect((await put()).status).toBe(200);
@@ -127,7 +127,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect((await until(200, put)).status).toBe(200);
     });
 
-    it('works on while KV is down, for maxStaleSeconds', async () => {
+    it('continues while KV is down, for maxStaleSeconds', async () => {
       kv.value = 'down';
       await sleep(700);
       const { reads } = kv;
@@ -143,12 +143,12 @@ describe.skipIf(runtime === null)('a Worker', () => {
     const attacks: Record<string, () => Promise<string>> = {
       'sealed by another': () => sealedList({ revision: 9, list: target.deviceId }, 'stranger'),
       'for another device': () => sealedList({ revision: 9, list: controller.deviceId }),
-      'changed behind its seal': async () =>
+      'changed inside its seal': async () =>
         (await sealedList({ revision: 9 })).replace('"revision":9', '"revision":8'),
       'without a seal': async () => (await sealedList({ revision: 9 })).replace(/,"seal":"[^"]*"/, ''),
       'of the same revision with other content': () => sealedList({ revision: 5, updatedAt: 1 }),
     };
-    it.each(Object.entries(attacks))('obeys no list %s', async (_what, list) => {
+    it.each(Object.entries(attacks))('uses no list %s', async (_what, list) => {
       kv.value = await list();
       const response = await until(500, put);
       expect(response.status).toBe(500);
@@ -157,21 +157,21 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect((await until(200, put)).status).toBe(200);
     });
 
-    it('a list that is taken away is one that cannot be read', async () => {
+    it('treats a list that is gone like one that cannot be read', async () => {
       kv.value = null;
       expect((await until(503, put)).status).toBe(503);
       kv.value = fifth;
       expect((await until(200, put)).status).toBe(200);
     });
 
-    it('reads it a few times in a while, and not for each request', async () => {
+    it('reads the list a few times in a while, and not for each request', async () => {
       const before = kv.reads;
       for (let i = 0; i < 50; i++) expect((await put()).status).toBe(200);
       expect(kv.reads - before).toBeLessThan(25);
     });
   });
 
-  it('a cold start while KV is down is 503, also for many at once, and over when KV is back', async () => {
+  it('a cold start while KV is down is 503, also for many at once, and ends when KV is back', async () => {
     const kv = await started(startKv('down'));
     const worker = await started(startWorker({ ...owner, MAX_STALE: '60' }, { kv, nonces: 'in memory' }));
     const get = () => call(at(worker, '/'));
@@ -187,7 +187,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200));
   });
 
-  it('a list in a variable does, and a memory store says once what it is', async () => {
+  it('a list in a variable works, and a memory store says once what it cannot do', async () => {
     // As $(cat allow_list.json) gives it, without the newline.
     const list = (await sealedList()).trim();
     const worker = await started(startWorker({ ...owner, AMESH_ALLOW_LIST: list }));
@@ -239,7 +239,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     60_000,
   );
 
-  it('AMESH_HOSTS and AMESH_DEVICE_ID count', async () => {
+  it('AMESH_HOSTS and AMESH_DEVICE_ID apply', async () => {
     const list = await sealedList({ list: controller.deviceId });
     const variables = {
       ...owner,
@@ -262,7 +262,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     ['enroll', { AMESH_ALLOW_LIST: '{}', ...owner, ENROLL: '1' }, 'enroll needs the private key'],
     ['a wrong host', { AMESH_ALLOW_LIST: '{}', ...owner, AMESH_HOSTS: 'https://x' }, 'AMESH_HOSTS is wrong'],
   ])(
-    'lets nobody in where there is %s, and says so',
+    'accepts nobody if there is %s, and says so',
     async (_what, variables, line) => {
       const worker = await started(startWorker({ ...variables, MAX_STALE: '60' }));
       expect((await call(at(worker, '/'))).status).toBe(500);

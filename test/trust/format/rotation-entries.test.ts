@@ -31,7 +31,7 @@ describe('An entry of a rotation', () => {
     ['has had another key', { was: [B, C] }],
     ['names a next key that waits', { next: B }],
     ['has had 16 keys', { was: Array(16).fill(B) }],
-  ])('is read where it %s', (_what, more) => {
+  ])('is read if it %s', (_what, more) => {
     const read = entry(more);
     expect(read).toMatchObject({ kind: 'device', device: more });
     expect(read?.kind === 'device' && JSON.parse(toLine(read.device))).toMatchObject(more);
@@ -50,9 +50,9 @@ describe('An entry of a rotation', () => {
     ['has no role', { roles: [] }],
     ['has no role, and a next key', { roles: [], next: B }],
     ['has had 17 keys', { was: Array(17).fill(B) }],
-    ['has had a key that is none', { was: ['laptop'] }],
-    ['has a next key that is none', { next: 'laptop' }],
-  ])('is not understood where it %s', (_what, more) => {
+    ['has had an invalid key', { was: ['laptop'] }],
+    ['has an invalid next key', { next: 'laptop' }],
+  ])('is not understood if it %s', (_what, more) => {
     expect(entry(more)).toBeNull();
   });
 
@@ -74,7 +74,7 @@ describe('A former key', () => {
   const present = (id: string, was: readonly string[], more: Partial<DeviceLine> = {}) =>
     device(id, { was, ...more });
 
-  it('has the rights of the device, and none of its own', () => {
+  it('has the rights of the device, and no others', () => {
     const list = listOf(
       former(A, B, NOW + DAY, {
         scopes: ['old'],
@@ -107,16 +107,16 @@ describe('A former key', () => {
 
   it.each<[string, readonly DeviceLine[]]>([
     ['waits', [former(A, B, NOW), device(B, { roles: [], was: [A], pending: true })]],
-    ['is a device of its own', [former(A, B, NOW), device(B)]],
+    ['is a separate device', [former(A, B, NOW), device(B)]],
     ['follows another one', [former(A, B, NOW), device(B, { was: [C] })]],
     ['may not call', [former(A, B, NOW), device(B, { was: [A], roles: ['target'] })]],
     ['is the former one', [former(A, A, NOW, { was: [A] })]],
     ['leads back to it', [former(A, B, NOW, { was: [B] }), former(B, A, NOW, { was: [A] })]],
-  ])('may not call where its next one %s', (_what, devices) => {
+  ])('may not call if its next one %s', (_what, devices) => {
     expect(listOf(...devices).find(A)).toBeUndefined();
   });
 
-  it('stays a target, whatever becomes of the device', () => {
+  it('stays a target, whatever happens to the device', () => {
     const target = former(A, B, NOW + DAY, { roles: ['target'] });
     expect(listOf(target).find(A)).toMatchObject({ roles: ['target'] });
     expect(listOf(target).find(A)).not.toHaveProperty('expiresAt');
