@@ -15,6 +15,15 @@ export function throwIfAborted(signal: AbortSignal | null): void {
   if (signal?.aborted) throw reasonOf(signal);
 }
 
+/** Waits for that time, or rejects with the signal's reason as soon as the signal is aborted. */
+export async function pause(ms: number, signal: AbortSignal | null): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await untilAborted(signal, over).finally(() => clearTimeout(timer));
+}
+
 /** Signals of some libraries have no reason. */
 function reasonOf({ reason }: AbortSignal): unknown {
   return reason ?? new DOMException('This call was aborted.', 'AbortError');

@@ -1,5 +1,6 @@
 import { isUnknown, mayBeSignedAnew, untilKnown } from '../bootstrap/grants/until-known';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
+import { throwIfAborted, untilAborted } from '../core/abort';
 import { andThen } from '../core/and-then';
 import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
 import type { TrustedDevice } from '../core/devices/allow-list';
@@ -95,7 +96,8 @@ async function signFor(
   moves: Moves,
 ): Promise<SignedRequest> {
   if (opened instanceof Delegate) return request.sign();
-  const isNew = await enrolFor(opened, request.url);
+  const isNew = await enrolFor(opened, request);
+  const untilEnded = <T>(work: Promise<T>) => untilAborted(request.signal, work);
   const signed = await request.sign();
   return {
     ...signed,
@@ -106,16 +108,16 @@ async function signFor(
       } catch (error) {
         moves.tell(error, opened, request.url);
         const { method, stream } = signed;
-        const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
+        const isAnew = await untilEnded(mayHaveOtherKey({ url: request.url, method }, error, opened));
         if (!isAnew || stream !== null) throw error;
         return { response: new Response(null, { status: 401 }), again: true }; // nothing else in the response is proven
       }
       const { response } = heard;
       await learn(opened, response, moves);
       const refused = { url: request.url, method: signed.method, isSafe: isSafe(signed.method) };
-      const hasOther = isUnknown(response) && (await mayHaveOtherKey(refused, response, opened));
-      const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
-      const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // the next request benefits, too
+      const hasOther = isUnknown(response) && (await untilEnded(mayHaveOtherKey(refused, response, opened)));
+      const knowsUs = async () => isNew || (await opened.bootstrap.held?.enrolAgain(request.url)) === true;
+      const isKnown = isUnknown(response) && (await untilEnded(knowsUs())); // the next request benefits, too
       const again = heard.again || hasOther || (isKnown && mayBeSignedAnew(refused, response));
       return { response, again: again && signed.stream === null };
     },
@@ -187,15 +189,25 @@ function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): C
   return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
 }
 
-/** @returns whether this machine has just enrolled with a grant at the target of this URL */
-async function enrolFor({ bootstrap }: Machine, url: URL): Promise<boolean> {
-  return bootstrap.isPending && (await bootstrap.asCaller(url));
+/**
+ * Enrols with a grant, if there is one for the target of this request. Many calls may wait for one enrolment, so it goes on when
+ * the signal of one of them ends its wait.
+ *
+ * @returns whether this machine has just enrolled
+ */
+async function enrolFor(
+  { bootstrap }: Machine,
+  { url, signal }: Pick<PreparedRequest, 'url' | 'signal'>,
+): Promise<boolean> {
+  if (!bootstrap.isPending) return false;
+  throwIfAborted(signal);
+  return untilAborted(signal, bootstrap.asCaller(url));
 }
 
 /** Sends a request of a machine, and learns from the response. */
 async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves): Promise<Response> {
   const { bootstrap, log } = machine;
-  const isNew = await enrolFor(machine, request.url);
+  const isNew = await enrolFor(machine, request);
   const response = await untilKnown(withOtherKey(request, machine), {
     isNew,
     grant: bootstrap.held,

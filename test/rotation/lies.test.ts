@@ -284,6 +284,35 @@ describe('over http, a target that was restored from a copy, and knows only the 
     expect(done()).toEqual([`GET ${rotation.former.deviceId}`]);
   });
 
+  it('and does not answer when it is asked: a call ends with its signal, and the question after a while', async () => {
+    await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    const ending = new AbortController();
+    const { signal } = ending;
+    const reason = new Error('The caller does not wait any longer.');
+    const silent: typeof fetch = (input, init) => {
+      if (init?.method !== 'HEAD') return fetch(input, init);
+      ending.abort(reason);
+      return new Promise((_, reject) =>
+        init.signal?.addEventListener('abort', () => reject(init.signal?.reason)),
+      );
+    };
+    const call = machine({ fetch: silent }).fetch(target.url, { method: 'POST', body: 'one', signal });
+    await expect(call).rejects.toBe(reason);
+    expect(done()).toEqual([]);
+
+    const { deviceId, publicKey } = target.device.identity;
+    const called = { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array };
+    const { signer } = await open();
+    const asking = { signer, called, method: 'HEAD', fetch: silent, timeoutMs: 50 } as const;
+    expect(await askTarget(new URL(target.url), asking)).toEqual({
+      status: null,
+      answer: null,
+      isProven: false,
+      problem: 'The target did not answer within 0.05 s.',
+    });
+  });
+
   it('somebody in between who forges a refusal cannot have a request carried out twice', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     await target.know(identity);

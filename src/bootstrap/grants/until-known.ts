@@ -1,3 +1,4 @@
+import { pause, untilAborted } from '../../core/abort';
 import { provenHead } from '../../core/answers/proven-by';
 import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import type { PreparedRequest } from '../../core/sign/client';
@@ -30,7 +31,7 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
   const first = await request.send().catch((error) => afterUnproven(request, error, options));
   const response = isNew ? await whileUnknown(request, first) : first;
   if (!isUnknown(response)) return response;
-  const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
+  const isKnown = await enrolsAgain(request, grant);
   const isRepeatable = mayRepeat(request, response);
   if (isKnown && isRepeatable) return whileUnknown(request, await again(request, response));
   if ((isKnown || isNew) && !isRepeatable)
@@ -47,10 +48,10 @@ async function afterUnproven(
 ): Promise<Response> {
   let last = error;
   for (const enrols of isNew ? [false, true] : [true]) {
-    if (!isUnproven(last) || (enrols && !(await grant?.enrolAgain(request.url)))) break;
+    if (!isUnproven(last) || (enrols && !(await enrolsAgain(request, grant)))) break;
     for (const ms of PAUSES_MS) {
       if (!isUnproven(last)) break;
-      await new Promise((resolve) => setTimeout(resolve, ms));
+      await pause(ms, request.signal);
       try {
         return await request.resend(last);
       } catch (reason) {
@@ -62,6 +63,14 @@ async function afterUnproven(
   throw last;
 }
 
+/** @returns whether the target accepted a new enrolment. It goes on after the signal of this request ends the wait for it */
+async function enrolsAgain(
+  { url, signal }: PreparedRequest,
+  grant: UntilKnownOptions['grant'],
+): Promise<boolean> {
+  return grant !== undefined && untilAborted(signal, grant.enrolAgain(url));
+}
+
 /**
  * Repeats a request, with pauses, while its response says that the target does not know this machine.
  *
@@ -71,7 +80,7 @@ async function whileUnknown(request: PreparedRequest, first: Response): Promise<
   let response = first;
   for (const ms of PAUSES_MS) {
     if (!isUnknown(response) || !mayRepeat(request, response)) break;
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    await pause(ms, request.signal);
     response = await again(request, response);
   }
   return response;

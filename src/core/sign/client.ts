@@ -34,6 +34,8 @@ export interface Client {
 export interface PreparedRequest {
   /** Without its fragment. */
   readonly url: URL;
+  /** The caller's signal, which also ends what is done before and after sending. */
+  readonly signal: AbortSignal | null;
   /** Whether the request can be sent again: a stream with the caller's own Content-Digest is used up after the first time. */
   readonly isRepeatable: boolean;
   /** Whether its method is one that has no effect (RFC 9110 section 9.2.1). */
@@ -86,6 +88,7 @@ export function createPreparer(
       begin === undefined ? Promise.reject(error) : sendAll(settings, request, how, begin);
     return {
       url: request.url,
+      signal: request.signal,
       isRepeatable: request.stream === null,
       isSafe: isSafe(request.method),
       send: () => sendAll(settings, request, how),

@@ -6,6 +6,9 @@ import type { AnsweredRotation } from '../../core/sign/options';
 import type { ClientRefusal } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
 
+/** How long a target may take to answer. */
+const ANSWER_MS = 30_000;
+
 /** What a target has answered to one request about the next key. */
 export interface TargetAnswer {
   /** The HTTP status; null if there was no answer, or if it had to be proven and is not. */
@@ -30,11 +33,13 @@ export interface Asking {
   readonly answers?: 'auto' | 'required' | undefined;
   /** Sends the request; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /** How long to wait for the answer, in milliseconds; default 30,000. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Sends a target one request that has no effect, and returns what the target says. Never rejects. */
 export async function askTarget(url: URL, asking: Asking): Promise<TargetAnswer> {
-  const { signer, called, method = 'GET', answers, fetch } = asking;
+  const { signer, called, method = 'GET', answers, fetch, timeoutMs = ANSWER_MS } = asking;
   let answered: AnsweredRotation | undefined;
   let refusal: ClientRefusal | undefined;
   const client = createClient({
@@ -49,14 +54,17 @@ export async function askTarget(url: URL, asking: Asking): Promise<TargetAnswer>
       refusal = found;
     },
   });
+  const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await client.fetch(url, { method, redirect: 'manual' });
+    const response = await client.fetch(url, { method, redirect: 'manual', signal });
     await discard(response);
     const { status } = response;
     const { answer = null, isProven = false } = answered ?? {};
     return { status, answer, isProven, problem: refusal === undefined ? null : refusal.detail };
   } catch (error) {
-    const { message, cause } = error as Error;
+    const { message, cause } = signal.aborted
+      ? new Error(`The target did not answer within ${timeoutMs / 1000} s.`)
+      : (error as Error);
     const why = cause instanceof Error ? `${message} (${cause.message})` : message;
     return { status: null, answer: null, isProven: false, problem: why };
   }

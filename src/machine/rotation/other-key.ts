@@ -1,4 +1,5 @@
 import { isUnknown } from '../../bootstrap/grants/until-known';
+import { pause, untilAborted } from '../../core/abort';
 import type { MaybePromise } from '../../core/crypto/provider';
 import type { AnswerUnprovenError } from '../../core/errors/amesh-error';
 import { isAmeshError } from '../../core/errors/amesh-error';
@@ -20,19 +21,23 @@ export function withOtherKey(
   request: PreparedRequest,
   { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
 ): PreparedRequest {
+  const { signal } = request;
   const send = async () => {
     let response: Response;
     try {
       response = await request.send();
     } catch (error) {
       if (!isOfUnknown(error)) throw error;
-      const how = await rotation.doubtful.afterUnproven(error, request, await opened());
+      const how = await untilAborted(signal, rotation.doubtful.afterUnproven(error, request, await opened()));
       if (how === undefined || !request.isRepeatable) throw error;
       if (how === 'anew') return request.send();
       return how === 'instead' ? request.sendInstead(error) : resend(request, error);
     }
     if (!isUnknown(response) || !request.isRepeatable) return response;
-    const how = await rotation.doubtful.afterUnproven(response, request, await opened());
+    const how = await untilAborted(
+      signal,
+      rotation.doubtful.afterUnproven(response, request, await opened()),
+    );
     // The request did not ask for a proof, so the target has not claimed its nonce for both keys.
     if (how === undefined || how === 'instead') return response;
     await discard(response);
@@ -64,7 +69,7 @@ export async function mayHaveOtherKey(
 async function resend(request: PreparedRequest, error: AnswerUnprovenError): Promise<Response> {
   let last = error;
   for (const ms of PAUSES_MS) {
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    await pause(ms, request.signal);
     try {
       return await request.resend(last);
     } catch (reason) {

@@ -28,7 +28,7 @@ export interface SignCallOptions {
    * SignedRequest.answered}, and read the body of the response that `answered` returns.
    */
   readonly answers?: Answers | undefined;
-  /** Ends the reading of a body, and the wait for a key. */
+  /** Ends the reading of a body, and the waits for a key and for an enrolment, also in {@link SignedRequest.answered}. */
   readonly signal?: AbortSignal | null | undefined;
 }
 
@@ -79,6 +79,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof SignCallOptions>(['answe
 /** A request whose arguments were copied. */
 export interface UnsentRequest {
   readonly url: URL;
+  readonly signal: AbortSignal | null;
   /** Throws like `fetch` of a client. */
   sign(): Promise<SignedRequest>;
   /** Lets the caller read a stream that it passed as the body again, if nothing of it was read. */
@@ -101,7 +102,7 @@ export async function toUnsent(
   const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes);
   leaveOutOwn(request.headers);
   const { url, release } = request;
-  return { url, sign: () => signUnsent(settings, request, answers), release };
+  return { url, signal: request.signal, sign: () => signUnsent(settings, request, answers), release };
 }
 
 /** Leaves out the signature of an earlier attempt, which some clients keep among their headers. */
