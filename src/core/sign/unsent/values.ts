@@ -32,7 +32,11 @@ export function toResponse(given: Response | AnswerHead, url: string): Response 
   const isAllowed = status >= 200 && status <= 599;
   const response = new Response(null, { status: isAllowed ? status : 200, headers: toHeaders(headers) });
   // Such as 101, after which the connection is upgraded.
-  if (!isAllowed) Object.defineProperty(response, 'status', { configurable: true, value: status });
+  if (!isAllowed)
+    Object.defineProperties(response, {
+      status: { configurable: true, value: status },
+      ok: { configurable: true, value: false },
+    });
   takeOver(response, { url, redirected: false, type: 'basic' } as Response);
   return response;
 }
