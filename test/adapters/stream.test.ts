@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createHttp2Server } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  createServer as createHttp2Server,
+  type Http2ServerResponse,
+} from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import {
@@ -62,7 +70,10 @@ let peakBytes: number;
 let watchesMemory: boolean;
 
 const unhandled: unknown[] = [];
-const onUnhandled = (reason: unknown) => void unhandled.push(reason);
+const onUnhandled = (reason: unknown) => {
+  console.log((reason as Error).stack);
+  unhandled.push(reason);
+};
 beforeAll(async () => {
   process.on('unhandledRejection', onUnhandled);
   process.on('uncaughtException', onUnhandled);
@@ -466,6 +477,77 @@ describe('behind a gate', () => {
     // Node closes the request before the gate can say why.
     await expect.poll(() => seen[2]?.outcome).toMatch(/^(?:body_incomplete|ERR_STREAM_PREMATURE_CLOSE)$/);
     expect(codes()).toEqual(['content_digest_mismatch', 'body_incomplete']);
+  });
+
+  describe('over HTTP/2, a body that the handler leaves unread', () => {
+    const closed = async (stream: ClientHttp2Stream) => {
+      const status = new Promise<number>((resolve) =>
+        stream.on('response', (head) => resolve(Number(head[':status']))),
+      );
+      stream.on('error', () => {}).resume();
+      const at = await Promise.race([status, once(stream, 'close').then(() => 0)]);
+      if (!stream.closed) await once(stream, 'close');
+      return at;
+    };
+    async function open(
+      answer: (response: Http2ServerResponse) => void,
+      bytes: number,
+    ): Promise<{ stream: ClientHttp2Stream; body: Buffer; session: ClientHttp2Session }> {
+      const verify = amesh.verify(options);
+      const pair = await connectHttp2(
+        createHttp2Server((request, response) => verify(request, response, () => answer(response))),
+      );
+      server = pair;
+      const body = Buffer.alloc(bytes, 7);
+      const authority = `127.0.0.1:${pair.port}`;
+      const signed = await signedRaw(machines.signer, authority, { method: 'POST', body });
+      const stream = pair.session.request({
+        ':method': 'POST',
+        ':path': '/',
+        ':authority': authority,
+        ...Object.fromEntries(signed.headers.slice(1).map((text) => text.split(/: (.*)/s).slice(0, 2))),
+      });
+      return { stream, body, session: pair.session };
+    }
+    const alive = async (session: ClientHttp2Session) => {
+      const ping = promisify(session.ping.bind(session)) as () => Promise<number>;
+      expect(await ping()).toBeGreaterThan(0);
+      expect(codes()).toEqual([]);
+    };
+
+    it.each([5, 4 * MIB])('of %i bytes ends with the answer', async (bytes) => {
+      const { stream, body, session } = await open((response) => void response.end('done'), bytes);
+      stream.end(body);
+      expect(await closed(stream)).toBe(200);
+      await alive(session);
+    });
+
+    it('and of which some is missing, ends with the answer', async () => {
+      const { stream, body, session } = await open((response) => void response.end('done'), MIB);
+      stream.write(body.subarray(0, 5));
+      expect(await closed(stream)).toBe(200);
+      await alive(session);
+    });
+
+    it.each(['some', 'all'])('of which %s has come when the client cancels', async (part) => {
+      let isAsked = false;
+      let late: (() => void) | undefined;
+      const { stream, body, session } = await open((response) => {
+        isAsked = true;
+        late = () => void response.end('late');
+      }, 5);
+      if (part === 'all') stream.end(body);
+      else stream.write(body.subarray(0, 2));
+      await expect.poll(() => isAsked).toBe(true);
+      stream.on('error', () => {}).close(constants.NGHTTP2_CANCEL);
+      await once(stream, 'close');
+      await sleep(20);
+      late?.();
+      await sleep(20);
+      const ping = promisify(session.ping.bind(session)) as () => Promise<number>;
+      expect(await ping()).toBeGreaterThan(0);
+      expect(codes().filter((code) => code !== 'body_incomplete')).toEqual([]);
+    });
   });
 });
 

@@ -3,7 +3,7 @@ import { stateOfSource } from '../../core/verify/state';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
-import type { NodeRequest, NodeResponse } from './request';
+import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isAtEnd, isFromParser, isGone, lengthFault, takeBuffered, trailersFault } from './transport';
 
 type Chunk = Uint8Array | string | null;
@@ -90,14 +90,23 @@ function gateStream(
   const finish = async () => {
     isOver = true;
     if (response?.writableEnded) gate.abandon(); // the response was sent without the body, so this is not a fault
-    if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
     const last = await end();
     state.isHeldBack = false;
     pass(last);
     pass(null);
   };
 
+  /** At once: where nobody reads a request that has not ended, Node reads its closed HTTP/2 stream next, and crashes the process. */
+  const leave = () => {
+    if (isOver && request.readableFlowing === null) request.destroy();
+    if (isOver) return true;
+    if (response?.writableEnded) gate.abandon();
+    stop(gate.fail(BODY_CODES.body_incomplete));
+    return false;
+  };
+
   request.push = (chunk: Chunk, encoding?: BufferEncoding) => {
+    if (chunk === null && isGone(request)) return leave();
     if (isOver) return true;
     if (chunk === null) {
       finish().catch(stop);
@@ -121,9 +130,12 @@ function gateStream(
   });
 }
 
-/** Node discards what a handler leaves unread, unless somebody has started to read, as a gate does. */
+/**
+ * Node discards what a handler leaves unread, unless somebody has started to read, as a gate does. A stream of HTTP/2 is closed by
+ * then, and must not be read any more.
+ */
 function discardUnread(request: NodeRequest): void {
-  if (request.readableFlowing === null) request.resume();
+  if (request.readableFlowing === null && !isHttp2(request)) request.resume();
 }
 
 /** Pushes what a gate has released to the readers of a request: nothing yet, a chunk, or the end. */
