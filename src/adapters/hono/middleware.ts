@@ -19,7 +19,7 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     const verdict = await verifierOf(c.env).verify(view);
     if (!verdict.ok) throw refusal(c, verdict);
     if (verdict.stream === undefined) await giveBytes(c, view, verdict.request.body);
-    else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
+    else giveStream(c, view, verdict.stream);
     const isMarked = c.get('authMesh')?.deviceId === verdict.caller.deviceId; // by an outer verify()
     c.set('authMesh', verdict.caller);
     const prepare = () => {

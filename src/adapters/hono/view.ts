@@ -62,18 +62,50 @@ export async function giveBytes(c: Context, view: RequestView, bytes: Uint8Array
     if (!raw.bodyUsed) return;
     c.req.raw = toFreshRequest(raw, bytes);
   } else if (takesBody(raw.method) && !(await giveRawBody(raw, incoming, bytes))) {
-    // The request of Node's server is lightweight. Copying it would build a complete one, only to discard it.
-    const { method, headers, signal } = raw;
-    const init = { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> };
-    c.req.raw = keepOthers(new Request(raw.url, init), raw);
+    c.req.raw = remade(raw, bytes as Uint8Array<ArrayBuffer>);
   }
   standFor(c.req.raw, view);
 }
 
-/** Puts the gated body where handlers look for it. On Node it is the original stream. */
-export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array>): void {
-  c.req.raw = toFreshRequest(c.req.raw, stream);
+/**
+ * Puts the gated body where handlers look for it.
+ *
+ * @param stream null on Node, where the gate is in the original stream
+ */
+export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array> | null): void {
+  const { raw } = c.req;
+  const incoming = incomingOf(c);
+  if (stream !== null) c.req.raw = toFreshRequest(raw, stream);
+  // Readers of the original request would count what the gate has read ahead as a body that somebody has used.
+  else if (incoming !== undefined && view.body !== null && takesBody(raw.method))
+    c.req.raw = remade(raw, unreadStream(incoming));
+  else return;
   shareClaim(c.req.raw, view);
+}
+
+/** A request with another body. The request of Node's server is lightweight: copying it would build a complete one, only to discard it. */
+function remade(raw: Request, body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>): Request {
+  const { method, headers, signal } = raw;
+  return keepOthers(
+    new Request(raw.url, { method, headers, signal, body, duplex: 'half' } as RequestInit),
+    raw,
+  );
+}
+
+/** The stream of a request, which is not touched before somebody reads: Node discards it otherwise. */
+function unreadStream(incoming: NodeRequest): ReadableStream<Uint8Array> {
+  const chunks: AsyncIterator<Uint8Array> = incoming[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: async () => void (await chunks.return?.()),
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 const DOT_SEGMENT = /^\/([^?]*\/)?(\.|%2e){1,2}([/?]|$)/i;

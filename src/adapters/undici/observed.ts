@@ -41,63 +41,83 @@ export function observed(
   { answered }: Pick<SignedRequest, 'answered'>,
   resend: (() => void) | undefined,
 ): Handler {
-  let held: Held | undefined;
-  let isOver = false;
-  const pass = (name: EventName, args: unknown[]) => handler[name]?.(...args);
-  /** As undici does where a handler throws: it is told of its own error, and gets nothing more of the response. */
-  const fail = (controller: unknown, error: unknown) => {
-    if (isOver) return;
-    isOver = true;
-    held = undefined;
-    pass('onResponseError', [controller, error]);
-    (controller as Controller | null)?.abort?.(error);
-  };
-  const release = ({ events }: Held) => {
-    held = undefined;
-    for (const [name, args] of events)
-      try {
-        if (!isOver) pass(name, args);
-      } catch (error) {
-        fail(args[0], error);
-      }
-  };
-  const keep = (own: Held, name: EventName, args: unknown[]) => {
-    own.events.push([name, args]);
-    if (name === 'onResponseData') own.bytes += (args[1] as Uint8Array).length;
-    if (own.bytes > HELD_BYTES) return release(own);
-    if (name !== 'onResponseEnd') return undefined;
-    own.isWhole = true;
-    const ended = own.again.then((again) => {
-      if (isOver) return;
-      if (again) resend?.();
-      else release(own);
-    });
-    ended.catch((error) => fail(args[0], error));
-    return undefined;
-  };
-  const take = (name: EventName, args: unknown[]) => {
-    if (isOver) return undefined;
-    if (name === 'onRequestStart') {
-      const [controller, ...more] = args;
-      const aborted = (reason: unknown) => held?.isWhole && fail(controller, reason);
-      return pass(name, [watched(controller as Controller, aborted), ...more]);
-    }
-    if (held !== undefined && name === 'onResponseError') release(held);
-    if (isOver) return undefined;
-    if (held !== undefined) return keep(held, name, args);
+  const observer = new Observer(handler, answered, resend);
+  return Object.fromEntries(EVENTS.map((name) => [name, (...args: unknown[]) => observer.take(name, args)]));
+}
+
+class Observer {
+  #held: Held | undefined;
+  /** Whether the handler was told of an error, after which nothing more may come. */
+  #isOver = false;
+
+  constructor(
+    readonly handler: Handler,
+    readonly answered: SignedRequest['answered'],
+    readonly resend: (() => void) | undefined,
+  ) {}
+
+  take(name: EventName, args: unknown[]): unknown {
+    if (name === 'onRequestStart') return this.#start(args);
+    if (this.#held !== undefined && name === 'onResponseError') this.#release(this.#held);
+    if (this.#isOver) return undefined;
+    if (this.#held !== undefined) return this.#keep(this.#held, name, args);
     const [, status, headers] = args as [unknown, number, Record<string, string | string[]>];
     // Early hints come before the target has read the request, and perhaps from somebody in front of it.
-    if (name !== 'onResponseStart' || status < 200) return pass(name, args);
-    const again = answered({ status, headers }).then(
+    if (name !== 'onResponseStart' || status < 200) return this.#pass(name, args);
+    const again = this.answered({ status, headers }).then(
       (heard) => heard.again,
       () => false, // the program gets the response, whose Date shows the time of the server
     );
-    if (status !== 401 || resend === undefined || !/AuthMesh/.test(String(headers['www-authenticate'])))
-      return pass(name, args);
-    held = { events: [[name, args]], again, bytes: 0, isWhole: false };
+    const isRefusal = status === 401 && /AuthMesh/.test(String(headers['www-authenticate']));
+    if (!isRefusal || this.resend === undefined) return this.#pass(name, args);
+    this.#held = { events: [[name, args]], again, bytes: 0, isWhole: false };
     return undefined;
-  };
-  return Object.fromEntries(EVENTS.map((name) => [name, (...args: unknown[]) => take(name, args)]));
+  }
+
+  #start([controller, ...more]: unknown[]): unknown {
+    const aborted = (reason: unknown) => this.#held?.isWhole && this.#fail(controller, reason);
+    return this.#pass('onRequestStart', [watched(controller as Controller, aborted), ...more]);
+  }
+
+  #keep(held: Held, name: EventName, args: unknown[]): void {
+    held.events.push([name, args]);
+    if (name === 'onResponseData') held.bytes += (args[1] as Uint8Array).length;
+    if (held.bytes > HELD_BYTES) this.#release(held);
+    else if (name === 'onResponseEnd') {
+      held.isWhole = true;
+      this.#decide(held).catch((error) => this.#fail(args[0], error));
+    }
+  }
+
+  async #decide(held: Held): Promise<void> {
+    const again = await held.again;
+    if (this.#isOver) return;
+    if (again) this.resend?.();
+    else this.#release(held);
+  }
+
+  #release({ events }: Held): void {
+    this.#held = undefined;
+    for (const [name, args] of events)
+      try {
+        if (!this.#isOver) this.#pass(name, args);
+      } catch (error) {
+        this.#fail(args[0], error);
+      }
+  }
+
+  /** As undici does where a handler throws: it is told of its own error, and gets nothing more of the response. */
+  #fail(controller: unknown, error: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#held = undefined;
+    this.#pass('onResponseError', [controller, error]);
+    (controller as Controller | null)?.abort?.(error);
+  }
+
+  #pass(name: EventName, args: unknown[]): unknown {
+    return this.handler[name]?.(...args);
+  }
 }
 
 /**
