@@ -12,7 +12,7 @@ import { AgentSigner } from './ssh-agent/signer';
 
 const files = new KeyFiles('.ssh-agent.pub');
 const FORWARDED =
-  'This agent seems to be forwarded from the machine that you are logged in from: the key is usable only while that machine is connected, and meanwhile by root here, too.';
+  'This agent seems to be forwarded from the machine that you are logged in from: the key works only while that machine is connected, and during that time root on this machine can use it, too.';
 const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
 
 /**

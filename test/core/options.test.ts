@@ -57,7 +57,7 @@ describe('a wrong option is a TypeError at the call that gets it', () => {
   it.each<[string, object]>([
     ['an unknown name', { bodyLimit: 1 }],
     ['another format', { format: 'jwt' }],
-    ['no device id', { targetDeviceId: 'prod-api' }],
+    ['no device ID', { targetDeviceId: 'prod-api' }],
     ['a short nonce', { nonce: 'abc' }],
     ['a time in milliseconds with a fraction', { created: 1.5 }],
     ['a limit in text', { maxBufferedBytes: '1mb' }],
@@ -309,7 +309,7 @@ describe('an allowList', () => {
   });
 
   it.each([Date, () => {}, () => new Date().toISOString()])(
-    'by a clock that gives no number lets nobody in',
+    'accepts nobody if its clock gives no number',
     async (now) => {
       const options = {
         allowList: { hosts: ['a.example'], devices },

@@ -39,7 +39,7 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
   },
   no_rotation: {
     cause: 'No next key of this device waits to be accepted.',
-    fix: 'It was accepted, refused or withdrawn meanwhile, or its 30 days are over. See',
+    fix: 'It was accepted, refused or withdrawn in the meantime, or its 30 days are over. See',
     command: ['amesh', 'list'],
   },
   own_key: {

@@ -107,13 +107,14 @@ function once(seen: Seen, key: keyof Seen, name: string): string | undefined {
 }
 
 /**
- * If `Connection` named a header that decides about a request, this proxy would have to remove that header, and the server behind
- * it would see another request than the one that was signed.
+ * If `Connection` named a header that decides about a request, this proxy would have to remove that header, and the next server
+ * would see another request than the one that was signed.
  */
 function connectionFault(lines: Lines): string | undefined {
   for (const option of connectionOptions(lines)) {
     const { isDeciding, isRight } = factsOf(option);
-    if (isDeciding || !isRight) return `Connection names ${isRight ? option : 'what is no header'}`;
+    if (isDeciding || !isRight)
+      return `Connection names ${isRight ? option : 'something that is not a header'}`;
   }
 }
 
