@@ -24,7 +24,7 @@ afterEach(async () => {
 const lines = () => warned.mock.calls.map(([line]: unknown[]) => String(line));
 
 describe('verify()', () => {
-  it('says at once, and once, that there is no identity', () => {
+  it('says immediately, and once, that there is no identity', () => {
     const amesh = createAmesh({ dir: root, env: {} });
     amesh.verify();
     amesh.verify();

@@ -401,7 +401,7 @@ describe('a verifier that fails', () => {
   const verify = verifyExpress({ amesh: { verifier: () => verifier } });
   hasTime = false;
 
-  it('lets nobody in without Express either, where a callback may not accept an error', async () => {
+  it('accepts nobody without Express either, even if a callback cannot accept an error', async () => {
     const logged = vi.spyOn(console, 'error').mockImplementation(() => {});
     const { origin } = await serve((req, res) => verify(req, res, () => void res.end('in')));
     const response = await machines.controller.fetch(origin, { method: 'POST', body: 'x' });

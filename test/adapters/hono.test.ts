@@ -232,7 +232,7 @@ it('is not deceived by a binding with the name incoming', async () => {
   expect(codes()).toEqual(['missing_header']);
 });
 
-it('throws a TypeError for wrong options where they are given', () => {
+it('throws a TypeError for wrong options at the call that gets them', () => {
   expect(() => verify({ maxBodyByte: 1 } as never)).toThrow(TypeError);
   expect(() => verify({ maxStaleSeconds: 60, amesh: machines.target })).toThrow(
     'maxStaleSeconds belongs to an allowList: give both.',

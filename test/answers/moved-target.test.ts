@@ -298,7 +298,7 @@ describe('a caller over http, of a target that moves to another key', () => {
   });
 });
 
-describe('a target that takes its rotation back', () => {
+describe('a target that withdraws its rotation', () => {
   const dir = () => join(moving.root, 'first');
   /** Replaces the key of the target, or takes that back, and restarts its server. */
   async function rotated(): Promise<DeviceIdentity> {
@@ -406,7 +406,7 @@ describe('a thief who could use the key of a target for a moment', () => {
     expect(logged.join()).toContain('has named two next keys');
   });
 
-  it('cannot make the time in which both keys count longer or shorter', async () => {
+  it('cannot make the time in which both keys are valid longer or shorter', async () => {
     await moving.move('first', 'second');
     moving.serve('second');
     await moving.call();

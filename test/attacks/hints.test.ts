@@ -52,7 +52,7 @@ describe('what strangers make of the hints in the log', () => {
     expect(machines.refusals[0]?.fix).toMatch(/^A proxy replaced it with api\.example\.com\./);
   });
 
-  it('many verifiers, such as one for each route, do not bypass the limit of ten at once', async () => {
+  it('many verifiers, such as one for each route, do not bypass the limit of ten at the same time', async () => {
     const amesh = machines.targetWith({ hosts: [HOST] });
     const startedAt = performance.now();
     for (let i = 0; i < 40; i++) {

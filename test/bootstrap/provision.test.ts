@@ -170,7 +170,7 @@ describe('a target with a provision token and an empty folder', () => {
     expect((await listOf(dir)).devices).toEqual([]);
   });
 
-  it('that dies between identity and list continues where it was', async () => {
+  it('that dies between identity and list continues from there', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     await createIdentity(dir, {}, { friendlyName: 'prod-server' });
     expect((await call(start(target, [], token))).status).toBe(200);

@@ -263,7 +263,7 @@ describe('amesh revoke --delegate', () => {
 });
 
 describe('amesh keys cut', () => {
-  it('sets since when statements count, and says what that means', async () => {
+  it('sets from when on statements are valid, and says what that means', async () => {
     const { api, ids } = await createPaired();
     const now = Math.floor(Date.now() / 1000);
     const ran = await api.amesh(['keys', 'cut', 'laptop', '--yes']);

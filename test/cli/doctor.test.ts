@@ -408,7 +408,7 @@ describe('the clock', () => {
     expect(examined.code).toBe(state === 'failed' ? 1 : 0);
   });
 
-  it('is behind what was written here', async () => {
+  it('is older than what was written here', async () => {
     const machine = await createMachine('a');
     const path = join(machine.dir, 'identity.json');
     const identity = JSON.parse(await readFile(path, 'utf8'));

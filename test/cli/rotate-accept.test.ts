@@ -195,7 +195,7 @@ describe('a device whose next key was accepted', () => {
   });
 });
 
-describe('a former key that still counts', () => {
+describe('a former key that is still valid', () => {
   it('is shown by list and status, with its end', async () => {
     const { machine, former, next } = await createTarget('auto');
     const { stdout } = await machine.amesh(['list']);

@@ -109,7 +109,7 @@ describeWithRedis('a list in Redis that moves to its next owner', () => {
     expect(wrong.stdout).toContain('cancelled');
   });
 
-  it('the former owner learns why its changes no longer count', async () => {
+  it('the former owner learns why its changes no longer apply', async () => {
     for (const command of [
       ['revoke', move.fleet.callerId, '--yes'],
       ['config', 'hosts', '--add', 'c.example', '--yes'],

@@ -275,7 +275,7 @@ describe('a refusal by an amesh server', () => {
       expect(told).toMatchObject([{ code: 'scope_missing', scope }]);
     });
 
-    it('a route that takes no delegates says so', async () => {
+    it('a route that accepts no delegates says so', async () => {
       answerWith('{"error":"delegate_not_allowed"}', JSON_TYPE);
       await stranger.fetch(other.origin);
       expect(told).toEqual([

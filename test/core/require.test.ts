@@ -129,7 +129,7 @@ describe('check 9: require', () => {
     ['a Set', new Set(['orders:read'])],
     ['an object', { scope: 'orders:read' }],
     ['a String object', Object('orders:read')],
-  ])('%s is a TypeError where it is given', (_, require) => {
+  ])('%s is a TypeError at the call that gets it', (_, require) => {
     expect(() => createVerifier({ allowList: {}, require: require as string })).toThrow(TypeError);
   });
 

@@ -352,7 +352,7 @@ describe('A delegate', () => {
     expect(() => judge({ delegates: 'yes' as never })).toThrow(TypeError);
   });
 
-  it('that was refused is a replay afterwards, and its device has an expiry that counts first', async () => {
+  it('that was refused is a replay afterwards, and the expiry of its device is checked first', async () => {
     const { signer } = await workerOf({ delegation: LENT });
     const nonceStore = new InMemoryNonceStore({ now: () => NOW * 1000, startedAt: 0 });
     const signed = await sign(signer);
@@ -380,7 +380,7 @@ describe('A delegate', () => {
     expect(owned.seen.refusal?.fix).toBe('If it should have it: make a new delegation with this scope.');
   });
 
-  it('is told from its device by the list of revoked ones, whatever its name', async () => {
+  it('is not confused with its device by the list of revoked ones, whatever its name', async () => {
     const [one, other] = [await workerOf({ delegation: LENT }), await workerOf({ delegation: LENT })];
     const { verifier, seen } = judge({
       allowList: { ...allowList, endedDelegations: [one.claims.id] },

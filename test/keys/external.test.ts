@@ -240,7 +240,7 @@ describe('createAmesh({ signer })', () => {
     ['an uncompressed publicKey', { ...good, publicKey: Uint8Array.of(4, ...new Uint8Array(64)) }],
     ['33 bytes that begin with 4', { ...good, publicKey: Uint8Array.of(4, ...new Uint8Array(32)) }],
     ['no sign', { publicKey: good.publicKey }],
-  ])('refuses a signer with %s where it is given', (_, signer) => {
+  ])('refuses a signer with %s at the call that gets it', (_, signer) => {
     expect(() => createAmesh({ signer: signer as Signer })).toThrow(TypeError);
   });
 

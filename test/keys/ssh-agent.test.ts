@@ -347,7 +347,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
   });
 });
 
-describeWithAgent('a program whose key wants to be confirmed', () => {
+describeWithAgent('a program whose key needs to be confirmed', () => {
   it('asks its person once for 100 requests, and says that they refused', async () => {
     // As a touch: the person is asked for each signature.
     writeAskpass(join(root, 'askpass'), `echo asked >>${join(root, 'log')}; test -e ${join(root, 'yes')}`);
