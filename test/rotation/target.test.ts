@@ -496,6 +496,104 @@ describe('Two next keys of one key', () => {
   );
 });
 
+describe('An older statement of a key that has named another next key since', () => {
+  const AUTO = { acceptRotation: 'auto' } as const;
+  /** It is refused, and everything stays as it is. */
+  async function refused(rotation: string, how = {}): Promise<void> {
+    const before = await target.list();
+    const answer = await target.call(target.caller, { rotation, ...how });
+    expect(answer).toMatchObject({ answer: 'refused', deviceId: target.caller.deviceId });
+    expect(await target.list()).toEqual(before);
+    expect(told('was revoked with all its keys')).toEqual([]);
+  }
+
+  it.each(['admin', 'auto'] as const)('was taken back, and revokes nothing (%s)', async (acceptRotation) => {
+    const verifier = target.verifierWith({ acceptRotation });
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: first, verifier });
+    await target.call(target.caller, { rotation: `withdraw=${first}`, verifier });
+    const second = await target.statement(target.caller, await newKey());
+    const answer = acceptRotation === 'auto' ? 'accepted' : 'waiting';
+    expect(await target.call(target.caller, { rotation: second, verifier })).toMatchObject({ answer });
+    await refused(first, { verifier });
+  });
+
+  it('was held back in between until then, and revokes nothing', async () => {
+    const first = await target.statement(target.caller, next);
+    const held = await requestOf(target.caller, { rotation: first });
+    await target.call(target.caller, { rotation: `withdraw=${first}` });
+    await target.call(target.caller, { rotation: await target.statement(target.caller, await newKey()) });
+    const headers = { 'authmesh-rotation': 'refused' };
+    expect(await target.verifier.verify(held)).toMatchObject({ ok: true, headers });
+    await refused(first);
+  });
+
+  it('was refused by an administrator, and revokes nothing', async () => {
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: first });
+    await target.trust.update((draft) => refuseSuccessor(draft, target.caller.deviceId, now()));
+    await target.call(target.caller, { rotation: await target.statement(target.caller, await newKey()) });
+    await refused(first);
+  });
+
+  it('was refused long ago, and is taken back later: revokes nothing', async () => {
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: first });
+    await target.trust.update((draft) => refuseSuccessor(draft, target.caller.deviceId, now()));
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + DAY_MS });
+    const verifier = target.verifierWith();
+    const held = await requestOf(target.caller, { rotation: first });
+    await target.call(target.caller, { rotation: `withdraw=${first}`, verifier });
+    const rotation = await target.statement(target.caller, await newKey());
+    await target.call(target.caller, { rotation, verifier });
+    const headers = { 'authmesh-rotation': 'refused' };
+    expect(await verifier.verify(held)).toMatchObject({ ok: true, headers });
+    await refused(first, { verifier });
+  });
+
+  it('comes once more long after it was taken back: somebody else signs with the key, which ends the device', async () => {
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: `withdraw=${first}` });
+    const thief = await newKey();
+    await target.call(target.caller, { rotation: await target.statement(target.caller, thief) });
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+    const verifier = target.verifierWith();
+    expect(await target.call(target.caller, { rotation: first, verifier })).toMatchObject({
+      answer: 'refused',
+    });
+    for (const key of [target.caller, thief])
+      expect(await target.call(key, { verifier })).toEqual({ code: 'unknown_device' });
+    expect(told('was revoked with all its keys')).toHaveLength(1);
+  });
+
+  it('waits since before a cut: only an administrator lets it count', async () => {
+    const first = await target.statement(target.caller, next, { nowMs: Date.now() - 5000 });
+    await target.call(target.caller, { rotation: first });
+    await target.trust.update((draft) => cutKeys(draft, target.caller.deviceId, now()));
+    const verifier = target.verifierWith(AUTO);
+    expect(await target.call(target.caller, { rotation: first, verifier })).toMatchObject({
+      answer: 'waiting',
+    });
+    expect(await target.call(next, { verifier })).toEqual({ code: 'unknown_device' });
+    await accept();
+    await settled();
+  });
+
+  it.each(['waits', 'was accepted'])(
+    'is from before the keys were cut, and revokes nothing: the other one %s',
+    async (state) => {
+      const verifier = target.verifierWith(AUTO);
+      const first = await target.statement(target.caller, next, { nowMs: Date.now() - 5000 });
+      const other = await newKey();
+      const how = state === 'waits' ? {} : { verifier };
+      await target.call(target.caller, { rotation: await target.statement(target.caller, other), ...how });
+      const { deviceId } = state === 'waits' ? target.caller : other;
+      await target.trust.update((draft) => cutKeys(draft, deviceId, now()));
+      await refused(first, how);
+    },
+  );
+});
+
 describe('An instance that cannot change its list', () => {
   it('answers "unavailable" to everything, even to what its owner has accepted', async () => {
     const rotation = await target.statement(target.caller, next);

@@ -49,6 +49,8 @@ class Model {
   now = NOW;
   devices: Device[] = [];
   dead = new Map<number, number>();
+  /** The keys that were buried since the last hour: what still names them was on its way. */
+  recent = new Set<number>();
   count = 0;
   of = (key: number) => this.devices.find(({ had, pending }) => had.has(key) || pending?.key === key);
   may(key: number): Device | null {
@@ -57,7 +59,10 @@ class Model {
     return device && later.every((each) => (device.ends.get(each) ?? 0) >= this.now) ? device : null;
   }
   bury(keys: Iterable<number>): void {
-    for (const key of keys) this.dead.set(key, this.now + 25 * HOUR);
+    for (const key of keys) {
+      this.dead.set(key, this.now + 25 * HOUR);
+      this.recent.add(key);
+    }
   }
   accept(device: Device | undefined): void {
     if (!device?.pending) return;
@@ -78,6 +83,7 @@ class Model {
       if (this.of(to) || this.dead.has(to)) return;
       device.pending = { key: to, at: this.now };
     } else if (next !== to) {
+      if (this.recent.has(to)) return;
       this.remove(device);
       this.dead.set(by, this.now + 720 * HOUR); // so that people see why
       return;
@@ -104,6 +110,7 @@ class Model {
   }
   wait(hours: number): void {
     this.now += hours * HOUR;
+    this.recent.clear();
     for (const [key, until] of this.dead) if (until <= this.now) this.dead.delete(key);
     for (const device of this.devices)
       if (device.pending && device.pending.at + 745 * HOUR < this.now) device.pending = null;
@@ -120,12 +127,14 @@ class Model {
     if (step.kind === 'accept') this.accept(device);
     if (step.kind === 'refuse' && device?.pending) {
       this.dead.set(device.pending.key, this.now + 720 * HOUR + 300); // as long as a statement may count
+      this.recent.add(device.pending.key);
       device.pending = null;
     }
     if (step.kind === 'revoke' && device) this.remove(device);
     if (step.kind === 'allow' && device) device.scopes.add(`s:${this.count++}`);
     if (step.kind === 'enrol' && !device) {
       this.dead.delete(step.by);
+      this.recent.delete(step.by);
       const had = new Set([step.by]);
       this.devices.push({ keys: [step.by], pending: null, ends: new Map(), had, scopes: new Set() });
     }

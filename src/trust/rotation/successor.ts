@@ -3,7 +3,7 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
 import { TRUST_CODES } from '../errors/codes';
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
+import { type DeviceEntry, MAX_FORMER_IDS, type Tombstone } from '../format/entry';
 import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 
 /** Whether a machine accepts the next key of a caller: after an administrator has accepted it, automatically, or never. */
@@ -17,6 +17,12 @@ const CONFLICT_SECONDS = ROTATION_LIMITS.lifeSeconds;
 
 /** How long a key stays refused: until no statement that names it counts any more. Until then, its device may still announce it. */
 const REFUSED_SECONDS = ROTATION_LIMITS.lifeSeconds + ROTATION_LIMITS.aheadSeconds;
+
+/**
+ * For how long a request may still arrive that was signed before its statement was taken back: its time may be 5 minutes ahead, and
+ * 5 minutes old. The rest is for clocks that differ.
+ */
+const ON_ITS_WAY_SECONDS = 15 * 60;
 
 /** How to judge a rotation. */
 export interface RotationPolicy {
@@ -48,9 +54,11 @@ export async function proposeSuccessor(
     if ((await draft.find(nextId)) !== undefined) return 'refused'; // it is in the list, or was revoked
     await addPending(draft, former, rotation, nowSeconds);
   } else if (former.next !== nextId) {
+    const present = (await draft.device(await currentOf(draft, formerId))) ?? former;
+    if (await isOutdated(draft, rotation, present, nowSeconds)) return 'refused';
     // Two machines have the same key. One of them belongs to a thief, and nobody here can tell which.
     const chain = await chainOf(draft, formerId);
-    const { friendlyName: conflict } = (await draft.device(await currentOf(draft, formerId))) ?? former;
+    const { friendlyName: conflict } = present;
     await draft.bury({
       deviceId: formerId,
       revokedAt: nowSeconds,
@@ -60,9 +68,24 @@ export async function proposeSuccessor(
     await buryAll(draft, chain, nowSeconds);
     return 'revoked';
   } else if (!known.pending) return 'accepted';
-  if (accept === 'admin') return 'waiting';
+  // An administrator may accept a key that was named before a cut.
+  if (accept === 'admin' || rotation.issuedAt < (former.keysSince ?? 0)) return 'waiting';
   await acceptSuccessor(draft, nextId, nowSeconds);
   return 'accepted';
+}
+
+/**
+ * Whether a statement about another next key is an old one: it is from before the keys of the device were cut, or it may have been
+ * on its way when it was taken back or refused. Anybody can hold such a request back until there is another next key.
+ */
+async function isOutdated(
+  draft: ListDraft,
+  { nextId, issuedAt }: Rotation,
+  { keysSince = 0 }: DeviceEntry,
+  nowSeconds: number,
+): Promise<boolean> {
+  const { revokedAt = 0 } = (await draft.tombstone(nextId)) ?? {};
+  return issuedAt < keysSince || nowSeconds <= revokedAt + ON_ITS_WAY_SECONDS;
 }
 
 async function addPending(
@@ -217,8 +240,17 @@ export async function withdrawStatement(
   nowSeconds: number,
 ): Promise<boolean> {
   if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return true;
-  if ((await draft.find(nextId)) === undefined) await buryAll(draft, [nextId], nowSeconds);
+  const known = await draft.find(nextId);
+  if (known === undefined) await buryAll(draft, [nextId], nowSeconds);
+  else if (known.kind === 'tombstone') await buryAgain(draft, known.tombstone, nowSeconds);
   return false;
+}
+
+/** A key may have been refused long before it is taken back, and its device has sent the statement until then. */
+async function buryAgain(draft: ListDraft, tombstone: Tombstone, nowSeconds: number): Promise<void> {
+  if (tombstone.conflict !== undefined || tombstone.revokedAt + ON_ITS_WAY_SECONDS / 3 > nowSeconds) return;
+  const until = Math.max(tombstone.until, nowSeconds + COMEBACK_SECONDS);
+  await draft.bury({ ...tombstone, revokedAt: nowSeconds, until });
 }
 
 /**
