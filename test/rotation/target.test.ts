@@ -34,6 +34,13 @@ const accept = () => target.trust.update((draft) => acceptSuccessor(draft, targe
 /** The list in memory is looked at again after 250 ms. */
 const settled = () => vi.waitFor(async () => expect((await target.call(next)).code).toBeUndefined());
 
+async function fakes() {
+  const list = await target.trust.read();
+  const device = list.find(target.caller.deviceId);
+  if (device === undefined) throw new Error('no caller');
+  return { device, list, statements: { has: () => false } };
+}
+
 describe('A target where an administrator accepts next keys', () => {
   it('answers "waiting", and does not let the next key call', async () => {
     const rotation = await target.statement(target.caller, next);
@@ -566,6 +573,33 @@ describe('An older statement of a key that has named another next key since', ()
     expect(told('was revoked with all its keys')).toHaveLength(1);
   });
 
+  it('is refused at first, and judged again later, although nothing in the list has changed', async () => {
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: `withdraw=${first}` });
+    await target.call(target.caller, { rotation: await target.statement(target.caller, await newKey()) });
+    const { device, list, statements } = await fakes();
+    let nowMs = Date.now();
+    const { trust } = target;
+    const update = vi.fn((change: Parameters<typeof trust.update>[0]) => trust.update(change));
+    const opened = async () => ({ trust: { update } }) as unknown as Device;
+    const log = { once: vi.fn(), seldom: vi.fn() };
+    const taker = new RotationTaker({
+      accept: 'admin',
+      device: opened,
+      list: { current: () => list },
+      log,
+      now: () => nowMs,
+    });
+    const acceptance = { nonce: '', authority: '', isNamed: true, isDelegate: false, isOwnKey: true };
+    const take = () => taker.take({ ...acceptance, device, list, statements, rotation: first });
+    for (let i = 0; i < 3; i++) expect(await take()).toEqual({ 'authmesh-rotation': 'refused' });
+    expect(update).toHaveBeenCalledTimes(1);
+    expect(await target.list()).toHaveLength(2);
+    nowMs += 3_600_000;
+    expect(await take()).toEqual({ 'authmesh-rotation': 'refused' });
+    expect(await target.list()).toEqual([]);
+  });
+
   it('waits since before a cut: only an administrator lets it count', async () => {
     const first = await target.statement(target.caller, next, { nowMs: Date.now() - 5000 });
     await target.call(target.caller, { rotation: first });
@@ -657,13 +691,6 @@ describe('An instance that cannot change its list', () => {
     expect(await take(statement)).toEqual({ 'authmesh-rotation': 'refused' });
     expect(refused()).toBe(1); // what is known about it is still there
   });
-
-  async function fakes() {
-    const list = await target.trust.read();
-    const device = list.find(target.caller.deviceId);
-    if (device === undefined) throw new Error('no caller');
-    return { device, list, statements: { has: () => false } };
-  }
 });
 
 describe('A device that changes its keys again and again', () => {

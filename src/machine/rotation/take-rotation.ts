@@ -29,12 +29,15 @@ import { logRotation, type RotationEvent, type RotationRefusal } from './rotatio
 /** How many statements are kept after they were read, so that the signatures of the same statement are not checked again. */
 const MAX_STATEMENTS = 1000;
 
+/** How long a refusal counts while the list stays the same: later, the statement may show that two parties have the key. */
+const REFUSED_MS = 300_000;
+
 /** What is known about a statement. */
 interface Known {
   /** Null if it is not a statement. */
   readonly rotation: Promise<Rotation | null>;
-  /** A refusal, and the list that it is based on. */
-  refused?: { readonly by: WeakRef<AllowList> };
+  /** A refusal, the list that it is based on, and its time in Unix milliseconds. */
+  refused?: { readonly by: WeakRef<AllowList>; readonly atMs: number };
   /** The change of the list for this statement, while it runs. */
   changing?: Promise<RotationAnswer> | undefined;
 }
@@ -103,7 +106,9 @@ export class RotationTaker {
     if (listed === 'accepted' || (listed === 'waiting' && this.#accept !== 'auto')) return listed;
     if (!isInTime(rotation, this.#now())) return this.#refuse('time', acceptance);
     if (this.#accept === false) return this.#refuse('off', acceptance);
-    if (known.refused?.by.deref() === acceptance.list) return 'refused';
+    const { refused } = known;
+    const isRecent = refused !== undefined && Math.abs(this.#now() - refused.atMs) < REFUSED_MS;
+    if (isRecent && refused.by.deref() === acceptance.list) return 'refused';
     known.changing ??= this.#propose(rotation, known, acceptance).finally(() => {
       known.changing = undefined;
     });
@@ -131,7 +136,7 @@ export class RotationTaker {
     );
     this.#note(EVENTS[proposed], acceptance, rotation.nextId);
     if (proposed === 'waiting' || proposed === 'accepted') return proposed;
-    known.refused = { by: new WeakRef(list) };
+    known.refused = { by: new WeakRef(list), atMs: this.#now() };
     return 'refused';
   }
 
