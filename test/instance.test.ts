@@ -7,6 +7,7 @@ import express from 'express';
 import { createStorage } from 'unstorage';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '../src/process/log';
+import { callsOf } from './support/calls-of';
 import { listen } from './support/listen';
 import { head, RawClient } from './support/raw-http';
 
@@ -21,7 +22,7 @@ afterEach(async () => {
   await rm(root, { recursive: true, maxRetries: 20 });
 });
 
-const lines = () => warned.mock.calls.map(([line]: unknown[]) => String(line));
+const lines = () => callsOf(warned).map(([line]: unknown[]) => String(line));
 
 describe('verify()', () => {
   it('says immediately, and once, that there is no identity', () => {

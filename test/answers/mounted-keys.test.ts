@@ -7,6 +7,7 @@ import type { Verifier } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { createServerVerifier } from '@authmesh/sdk/workers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { asking, checked } from '../support/proofs';
 
 const DAY = 86_400;
@@ -23,7 +24,7 @@ afterEach(async () => {
   await rm(root, { recursive: true, maxRetries: 20 });
 });
 
-const lines = (): string[] => logged.mock.calls.map(([line]: unknown[]) => String(line));
+const lines = (): string[] => callsOf(logged).map(([line]: unknown[]) => String(line));
 
 /** The machine whose key seals the list, its caller, and the variables of an instance that only reads the list. */
 async function owner() {

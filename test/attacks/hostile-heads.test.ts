@@ -86,7 +86,7 @@ function refuses(open: () => Promise<Place>, heads: typeof attacks): void {
     try {
       await expect(place.read()).rejects.toMatchObject({ code: expect.stringMatching(/^allow_list_/) });
       const longest = Math.max(0, ...parse.mock.calls.map(([text]) => String(text).length));
-      if (name in attacks && !/sealed by the owner|another list|behind it/.test(name))
+      if (name in attacks && !/sealed by the owner|another list|after it/.test(name))
         expect(parse.mock.calls.filter(([text]) => String(text).includes('"revision":6'))).toEqual([]);
       expect(longest).toBeLessThan(10_000);
     } finally {

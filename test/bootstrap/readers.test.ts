@@ -6,6 +6,7 @@ import { verify as honoVerify } from '@authmesh/sdk/hono';
 import { createServerVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { expect, it, vi } from 'vitest';
 import { withAmesh as withAmeshOnWorkers } from '../../src/entries/workers.web';
+import { callsOf } from '../support/calls-of';
 import { changeDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { useEnrolling } from '../support/use-enrolling';
@@ -17,7 +18,10 @@ const CANNOT = 'enroll needs the private key that seals the allow list';
 
 const enrolling = useEnrolling();
 
-const said = () => enrolling.logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
+const said = () =>
+  callsOf(enrolling.logged)
+    .map(([line]: unknown[]) => String(line))
+    .join('\n');
 const now = () => Math.floor(Date.now() / 1000);
 
 it('cannot enrol callers, and say so if that is asked for', async () => {

@@ -22,6 +22,7 @@ import { WebSocketServer } from 'ws';
 import { postRegistration } from '../../src/bootstrap/provision/mailbox';
 import { writeRegistration } from '../../src/bootstrap/provision/registration';
 import { startRelay, type TestRelay } from '../relay/client';
+import { callsOf } from '../support/calls-of';
 import { documentOf } from '../support/list-document';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';
@@ -44,7 +45,10 @@ afterEach(async () => {
   await rm(root, { recursive: true, maxRetries: 20 });
 });
 
-const said = () => logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
+const said = () =>
+  callsOf(logged)
+    .map(([line]: unknown[]) => String(line))
+    .join('\n');
 const targets = async () => (await documentOf(controller.trust)).devices;
 const now = () => Math.floor(Date.now() / 1000);
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Amesh } from '@authmesh/sdk';
 import { openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { ENROLMENT_PATH, type EnrollingTarget, forgeEnrolment } from '../support/enrolling';
 import { documentOf } from '../support/list-document';
 import { useEnrolling } from '../support/use-enrolling';
@@ -56,7 +57,7 @@ function first(answer: (deviceId: string) => Response): Forger {
   };
 }
 
-const lines = () => enrolling.logged.mock.calls.map(([line]: unknown[]) => String(line));
+const lines = () => callsOf(enrolling.logged).map(([line]: unknown[]) => String(line));
 
 const yes = (expiresAt: unknown) => (deviceId: string) => Response.json({ deviceId, expiresAt });
 

@@ -6,6 +6,7 @@ import { createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, type Env, FileStore, openDevice } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { testOwnKey } from '../../src/machine/setup/test-own-key';
+import { callsOf } from '../support/calls-of';
 import { listen } from '../support/listen';
 import { askWith, describeWithAgent, type RealAgent, startAgent, writeAskpass } from '../support/ssh-agent';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
@@ -20,7 +21,7 @@ afterEach(async () => {
   logged.mockRestore();
   await rm(root, { recursive: true, maxRetries: 20 });
 });
-const lines = () => logged.mock.calls.map(([line]: unknown[]) => String(line));
+const lines = () => callsOf(logged).map(([line]: unknown[]) => String(line));
 const about = () => lines().filter((line: string) => line.includes('private key of this machine'));
 
 /** Starts a server that trusts a caller, and returns what its log says of its own key before any request. */

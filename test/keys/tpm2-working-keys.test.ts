@@ -13,6 +13,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readStatement } from '../../src/core/statements/read-statement';
+import { callsOf } from '../support/calls-of';
 import { type Listening, listen } from '../support/listen';
 import { type SlowTpm, slowTpm } from '../support/slow-tpm';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
@@ -71,7 +72,7 @@ describeWithTpm('A program whose key is in a TPM', () => {
     await rm(root, { recursive: true, maxRetries: 20 });
   });
 
-  const lines = () => logged.mock.calls.map(([line]: unknown[]) => String(line));
+  const lines = () => callsOf(logged).map(([line]: unknown[]) => String(line));
 
   it('signs 500 requests with one signature of a TPM that takes 200 ms for each command', async () => {
     const amesh = createAmesh({ dir: dir(), env });

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fromBase64Url } from '../../src/core/encoding';
 import { RotationTaker } from '../../src/machine/rotation/take-rotation';
 import { acceptSuccessor, refuseSuccessor } from '../../src/trust/rotation/successor';
+import { callsOf } from '../support/calls-of';
 import { asking, checked } from '../support/proofs';
 import { type Key, newKey, type RotatingTarget, requestOf, rotatingTarget } from '../support/rotating';
 import { LENT, workerOf } from '../support/statements';
@@ -28,7 +29,7 @@ afterEach(async () => {
   await target.remove();
 });
 
-const lines = () => logged.mock.calls.map(([line]: unknown[]) => String(line));
+const lines = () => callsOf(logged).map(([line]: unknown[]) => String(line));
 const told = (text: string) => lines().filter((line: string) => line.includes(text));
 const accept = () => target.trust.update((draft) => acceptSuccessor(draft, target.caller.deviceId, now()));
 /** The list in memory is looked at again after 250 ms. */

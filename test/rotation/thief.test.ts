@@ -1,6 +1,7 @@
 import { revokeDevice } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { acceptSuccessor } from '../../src/trust/rotation/successor';
+import { callsOf } from '../support/calls-of';
 import { type Key, newKey, type RotatingTarget, requestOf, rotatingTarget } from '../support/rotating';
 
 const now = () => Math.floor(Date.now() / 1000);
@@ -23,7 +24,9 @@ afterEach(async () => {
 });
 
 const told = (text: string) =>
-  logged.mock.calls.map(([line]: unknown[]) => String(line)).filter((line: string) => line.includes(text));
+  callsOf(logged)
+    .map(([line]: unknown[]) => String(line))
+    .filter((line: string) => line.includes(text));
 
 /** What a thief gets who can use the key of the owner for a moment: a statement about a key of its own, and one request. */
 async function stolen(at: RotatingTarget) {

@@ -8,6 +8,7 @@ import { ListDraft } from '../../src/trust/format/draft';
 import { loadPages } from '../../src/trust/format/load-pages';
 import { PagedList } from '../../src/trust/format/paged-list';
 import { useMachines } from '../cli/amesh';
+import { callsOf } from '../support/calls-of';
 import { changeDevices, emptyHead, newDevice } from '../support/list-document';
 import { listen } from '../support/listen';
 
@@ -180,7 +181,7 @@ describe('a server warns of ends', () => {
     const server = await listen((request, response) => verify(request, response, () => response.end()));
     try {
       await vi.waitFor(() => {
-        const lines = logged.mock.calls.map(([line]) => line);
+        const lines = callsOf(logged).map(([line]) => line);
         expect(lines).toEqual([
           expect.stringMatching(/^amesh: The trust in a device ends within 7 days: "quiet" \(am_/),
         ]);
