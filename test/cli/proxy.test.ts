@@ -202,10 +202,12 @@ describe.concurrent('a proxy that opens no tunnel', () => {
     expect(found.of.relay?.state).toBe('skipped');
   });
 
-  it.concurrent.each([999, 600])('with HTTP %i behind the proxy: doctor continues', async (status) => {
+  it.concurrent.each([999, 600, 101])('with HTTP %i behind the proxy: doctor continues', async (status) => {
     const odd = createTcpServer((socket) => {
       socket.on('error', () => {});
-      socket.once('data', () => socket.write(`HTTP/1.1 ${status} X\r\n\r\n`));
+      socket.once('data', () =>
+        socket.write(`HTTP/1.1 ${status} X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n`),
+      );
     });
     await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
     endings.push(() => odd.close());

@@ -47,6 +47,7 @@ function send({ method, headers, signal }: Request, url: URL, socket: Duplex): P
       signal,
     });
     asked.once('error', reject);
+    asked.once('close', () => reject(new Error('HTTP 101, which nobody asked for'))); // without any other event
     asked.once('response', (answer) => {
       socket.destroy();
       try {
