@@ -1,4 +1,5 @@
 import { fromBase64 } from '../encoding';
+import { onlyMatch } from '../only-match';
 import { fieldValue, type HeaderLines } from '../wire/view';
 import { answerParameters } from './base';
 
@@ -21,19 +22,18 @@ export interface Claimed {
 const INPUT =
   /(?:^|,)[ \t]*amesh=\("@status"((?: "[a-z0-9-]{1,64}"(?:;bs)?){0,48})\);created=(0|[1-9]\d{0,11});nonce="([\w-]{43})";keyid="(am_[\w-]{16})";tag="amesh-answer"[ \t]*(?=,|$)/g;
 const SIGNATURE = /(?:^|,)[ \t]*amesh=:([A-Za-z0-9+/]{86}==):[ \t]*(?=,|$)/g;
-const MAX_LENGTH = 8192;
 
 /** @returns what the only signature of an answer with the label `amesh` claims, or why there is none, as the end of a sentence */
 export function readMember(headers: HeaderLines): Claimed | string {
-  const input = onlyMatch(INPUT, fieldValue(headers, 'signature-input'));
-  const bytes = onlyMatch(SIGNATURE, fieldValue(headers, 'signature'));
+  const input = onlyMatch(INPUT, fieldValue(headers, 'signature-input') ?? '');
+  const bytes = onlyMatch(SIGNATURE, fieldValue(headers, 'signature') ?? '');
   if (input === null || bytes === null) return 'it has no signature of amesh';
   const [, names = '', created, nonce = '', deviceId = ''] = input;
   const signature = fromBase64(bytes[1] as string);
   const covered: string[] = [];
   for (const identifier of names.split(' ').slice(1)) {
-    const name = identifier.replace(/^"|"(?:;bs)?$/g, '');
     const isBinary = identifier.endsWith(';bs');
+    const name = identifier.slice(1, isBinary ? -4 : -1);
     if (isBinary !== (name === 'set-cookie') || covered.includes(name))
       return 'it has a signature of another kind';
     covered.push(name);
@@ -41,10 +41,4 @@ export function readMember(headers: HeaderLines): Claimed | string {
   if (signature === null) return 'it has no signature of amesh';
   const claimed = { created: Number(created), nonce, deviceId };
   return { ...claimed, covered, parameters: answerParameters(covered, claimed), signature };
-}
-
-function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray | null {
-  if (value === undefined || value.length > MAX_LENGTH) return null;
-  const [first, second] = value.matchAll(pattern);
-  return second === undefined ? (first ?? null) : null;
 }

@@ -1,6 +1,7 @@
 import { andThen } from '../and-then';
 import type { ClientCrypto, MaybePromise } from '../crypto/provider';
 import { fromBase64, toBase64 } from '../encoding';
+import { onlyMatch } from '../only-match';
 import { readDictionary } from './dictionary';
 
 /**
@@ -30,8 +31,8 @@ export function hasSha256(value: string): boolean {
  * whose bundle has no parser: the field is signed.
  */
 export function readPlainDigest(value: string): Uint8Array | null {
-  const [first, second] = value.matchAll(MEMBER);
-  return first === undefined || second !== undefined ? null : fromBase64(first[1] as string);
+  const [, digest] = onlyMatch(MEMBER, value) ?? [];
+  return digest === undefined ? null : fromBase64(digest);
 }
 
 const MEMBER = /(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):(?=[ \t]*(?:,|$))/g;
