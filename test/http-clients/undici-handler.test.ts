@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import type { SignCallOptions } from '@authmesh/sdk';
 import { signing } from '@authmesh/sdk/undici';
 import { Agent, type Dispatcher, interceptors, request, stream } from 'undici';
 import { expect, it } from 'vitest';
@@ -108,4 +109,14 @@ it('early hints are no answer of the target', async () => {
   });
   await body.dump();
   expect([infos, statusCode, heard]).toEqual([[103], 200, [200]]);
+});
+
+it('an abort ends the wait for a signature', async () => {
+  const waiting = {
+    sign: (_request: unknown, { signal }: SignCallOptions = {}) =>
+      new Promise<never>((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason))),
+  };
+  const dispatcher = new Agent().compose(signing(waiting));
+  const sending = request('http://127.0.0.1:9', { dispatcher, signal: AbortSignal.timeout(50) });
+  await expect(sending).rejects.toThrow('aborted due to timeout');
 });

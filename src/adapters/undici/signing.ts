@@ -1,6 +1,6 @@
 import { stringify } from 'node:querystring';
 import { RedirectRefusedError } from '../../core/errors/amesh-error';
-import type { RequestToSign, SignedRequest } from '../../core/sign/unsent/sign-unsent';
+import type { RequestToSign, SignCallOptions, SignedRequest } from '../../core/sign/unsent/sign-unsent';
 import { type HeaderValues, toHeaders } from '../../core/sign/unsent/values';
 import { isPrivateChannel } from '../../core/wire/private-channel';
 import { type Handler, observed } from './observed';
@@ -17,12 +17,14 @@ interface DispatchOptions {
   readonly method: string;
   readonly headers?: HeaderValues | readonly string[] | null | undefined;
   readonly body?: RequestToSign['body'];
+  /** Or an EventEmitter, which has an event for it. */
+  readonly signal?: unknown;
 }
 
 /** An instance of amesh, which signs. */
 export interface Signing {
   /** See `Amesh.sign()`. */
-  readonly sign: (request: RequestToSign) => Promise<SignedRequest>;
+  readonly sign: (request: RequestToSign, options?: SignCallOptions) => Promise<SignedRequest>;
 }
 
 /**
@@ -47,20 +49,23 @@ export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
       if (from === undefined) first.set(handler, url);
       const attempt = async (which: 'first' | 'last') => {
         if (from !== undefined) assertHop(from, url, options.method);
-        const signed = await amesh.sign({
-          url,
-          method: options.method,
-          headers: sentHeaders(options.headers),
-          body: options.body,
-        });
+        const { method, body } = options;
+        const headers = sentHeaders(options.headers);
+        const signal = options.signal instanceof AbortSignal ? options.signal : null;
+        const signed = await amesh.sign({ url, method, headers, body }, { signal });
         const { pathname, search } = new URL(signed.url);
-        const headers = Object.fromEntries(signed.headers);
         const resend =
           which === 'last' || !isRepeatable(options.body)
             ? undefined
             : () => void attempt('last').catch(fail);
         dispatch(
-          { ...options, path: pathname + search, query: undefined, headers, body: signed.body },
+          {
+            ...options,
+            path: pathname + search,
+            query: undefined,
+            headers: Object.fromEntries(signed.headers),
+            body: signed.body,
+          },
           observed(handler, signed, resend),
         );
       };
