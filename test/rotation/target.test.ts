@@ -559,6 +559,25 @@ describe('An older statement of a key that has named another next key since', ()
     await refused(first, { verifier });
   });
 
+  it('is taken back again and again by a thief who has named another key: that ends the device all the same', async () => {
+    const first = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation: `withdraw=${first}` });
+    const thief = await newKey();
+    await target.call(target.caller, { rotation: await target.statement(target.caller, thief) });
+    const startMs = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now: startMs });
+    for (const minutes of [6, 12, 18]) {
+      vi.setSystemTime(startMs + minutes * 60_000);
+      const rotation = `withdraw=${first}`;
+      await target.call(target.caller, { rotation, verifier: target.verifierWith() });
+    }
+    const verifier = target.verifierWith();
+    await target.call(target.caller, { rotation: first, verifier });
+    for (const key of [target.caller, thief])
+      expect(await target.call(key, { verifier })).toEqual({ code: 'unknown_device' });
+    expect(told('was revoked with all its keys')).toHaveLength(1);
+  });
+
   it('comes once more long after it was taken back: somebody else signs with the key, which ends the device', async () => {
     const first = await target.statement(target.caller, next);
     await target.call(target.caller, { rotation: `withdraw=${first}` });

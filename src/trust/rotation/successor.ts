@@ -241,8 +241,11 @@ export async function withdrawStatement(
 ): Promise<boolean> {
   if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return true;
   const known = await draft.find(nextId);
+  const former = await draft.device(formerId);
+  const hasOther = former !== undefined && (await nextEntryOf(draft, former)) !== undefined;
   if (known === undefined) await buryAll(draft, [nextId], nowSeconds);
-  else if (known.kind === 'tombstone') await buryAgain(draft, known.tombstone, nowSeconds);
+  // Not while another key is named: a thief who takes the owner's key back again and again would never be found out.
+  else if (known.kind === 'tombstone' && !hasOther) await buryAgain(draft, known.tombstone, nowSeconds);
   return false;
 }
 
