@@ -515,21 +515,21 @@ describe('behind a gate', () => {
       expect(codes()).toEqual([]);
     };
 
-    it.each([5, 4 * MIB])('of %i bytes ends with the answer', async (bytes) => {
+    it.each([5, 4 * MIB])('ends with the answer (%i bytes)', async (bytes) => {
       const { stream, body, session } = await open((response) => void response.end('done'), bytes);
       stream.end(body);
       expect(await closed(stream)).toBe(200);
       await alive(session);
     });
 
-    it('and of which some is missing, ends with the answer', async () => {
+    it('ends with the answer, even if part of it never comes', async () => {
       const { stream, body, session } = await open((response) => void response.end('done'), MIB);
       stream.write(body.subarray(0, 5));
       expect(await closed(stream)).toBe(200);
       await alive(session);
     });
 
-    it.each(['some', 'all'])('of which %s has come when the client cancels', async (part) => {
+    it.each(['some', 'all'])('ends if the client cancels after %s of it has come', async (part) => {
       let isAsked = false;
       let late: (() => void) | undefined;
       const { stream, body, session } = await open((response) => {
