@@ -30,6 +30,7 @@ const CHOSEN: Readonly<Record<string, string>> = {
   '#crypto': 'src/core/crypto/provider',
 
   '#hints': 'src/core/hints/hints',
+  '#turn': 'src/core/turn/turn',
 };
 
 const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));
@@ -208,6 +209,7 @@ describe('who may import whom', () => {
         name.startsWith(`${own}/`) ||
         name.split('/')[0] === basename(own) || // the framework itself
         name === '#crypto' ||
+        name === '#turn' ||
         name.startsWith('node:');
       expect(isAllowed, `${path} imports ${name}`).toBe(true);
     }

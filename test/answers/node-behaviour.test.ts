@@ -253,14 +253,19 @@ describe.each(kindsAndSignings)('a response on $name', (kind) => {
 
   it('is signed only after a streamed request body was right', async () => {
     const options = { [streamUnverifiedBody]: true } as const;
+    let enter = () => {};
     const read: NodeHandler = async (q, r) => {
+      enter();
       const body = await q.toArray().catch(() => ['wrong']);
       r.end(body.join(''));
     };
     const server = await start(kind, read, options);
     const ask = async (target: string, sent: string) => {
       const { request, expected } = await asking({ method: 'POST', target, body: Buffer.from('right') });
-      return checked(await server.ask({ ...request, body: Buffer.from(sent) }), expected);
+      const entered = new Promise<void>((resolve) => {
+        enter = resolve;
+      });
+      return checked(await server.ask({ ...request, body: Buffer.from(sent) }, () => entered), expected);
     };
     expect(await ask('/', 'right')).toMatchObject({ proof: 'proven', text: 'right' });
     expect(await ask('/', 'wrong')).toMatchObject({ proof: 'it has no signature of amesh', text: 'wrong' });

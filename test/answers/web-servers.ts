@@ -1,7 +1,14 @@
 import { getRequestListener } from '@hono/node-server';
 import { isFull } from '../support/full';
 import { listen } from '../support/listen';
-import { type AskOptions, asking, type CheckedAnswer, checked, receive } from '../support/proofs';
+import {
+  type AskOptions,
+  asking,
+  type BodyAfter,
+  type CheckedAnswer,
+  checked,
+  receive,
+} from '../support/proofs';
 import { requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
 import type { Runtime } from '../support/runtimes';
 import { honoApp } from './servers/web-hono-app';
@@ -38,6 +45,7 @@ export interface Ask extends AskOptions {
   readonly body?: Uint8Array | undefined;
   /** What is sent in place of the body that is signed; of the same length. */
   readonly sentBody?: Uint8Array | undefined;
+  readonly bodyAfter?: BodyAfter;
   /** Where to send it, if not to the server itself. */
   readonly through?: number;
 }
@@ -46,10 +54,10 @@ export interface Ask extends AskOptions {
 export async function ask(
   port: number,
   target: string,
-  { method = 'GET', headers = {}, through = port, body, sentBody = body, ...options }: Ask = {},
+  { method = 'GET', headers = {}, through = port, body, sentBody = body, bodyAfter, ...options }: Ask = {},
 ): Promise<CheckedAnswer> {
   const view = { method, target, authority: `127.0.0.1:${port}`, headers, ...(body && { body }) };
   const created = Math.floor(Date.now() / 1000);
   const { request, expected } = await asking(view, { created, ...options });
-  return checked(await receive(through, { ...request, body: sentBody }), expected);
+  return checked(await receive(through, { ...request, body: sentBody }, bodyAfter), expected);
 }

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { type IncomingMessage, request as send } from 'node:http';
+import type { Socket } from 'node:net';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import {
   type AnswerSigner,
@@ -155,8 +157,15 @@ function decoded(body: Uint8Array, encoding: string): Uint8Array {
   return body;
 }
 
+/** When a body is sent; default: with the head. The server may look at the head alone only if the body comes later. */
+export type BodyAfter = () => Promise<unknown>;
+
 /** Sends a request of {@link asking} to a loopback port, with its own authority as Host, and reads the whole answer. */
-export async function receive(port: number, request: RequestView): Promise<ReceivedAnswer> {
+export async function receive(
+  port: number,
+  request: RequestView,
+  bodyAfter?: BodyAfter,
+): Promise<ReceivedAnswer> {
   const { method, target, authority, headers } = request;
   const body = request.body as Uint8Array | undefined;
   const length = body === undefined ? {} : { 'content-length': body.length };
@@ -168,9 +177,17 @@ export async function receive(port: number, request: RequestView): Promise<Recei
     headers: { host: authority, ...headers, ...length } as Record<string, string>,
     agent: false,
   });
-  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    message.on('response', resolve).on('error', reject).end(body);
+  const answering = new Promise<IncomingMessage>((resolve, reject) => {
+    message.on('response', resolve).on('error', reject);
   });
+  if (bodyAfter !== undefined) {
+    message.flushHeaders();
+    const [socket] = (await once(message, 'socket')) as [Socket];
+    if (socket.connecting) await once(socket, 'connect');
+    await bodyAfter();
+  }
+  message.end(body);
+  const answer = await answering;
   const chunks: Uint8Array[] = [];
   for await (const chunk of answer) chunks.push(chunk);
   return { status: answer.statusCode ?? 0, headers: rawLines(answer), body: Buffer.concat(chunks) };

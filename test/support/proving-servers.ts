@@ -11,7 +11,7 @@ import { frameworks } from './frameworks';
 import { latest } from './full';
 import { connectHttp2 } from './http2';
 import { listen } from './listen';
-import { type ReceivedAnswer, receive, signings } from './proofs';
+import { type BodyAfter, type ReceivedAnswer, receive, signings } from './proofs';
 
 /** A handler by what Node has, for every server that stands on it. */
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => unknown;
@@ -20,7 +20,7 @@ export type NodeHandler = (request: IncomingMessage, response: ServerResponse) =
 export interface ProvingServer {
   readonly port: number;
   /** Sends a request, and reads the whole answer. */
-  ask(request: RequestView): Promise<ReceivedAnswer>;
+  ask(request: RequestView, bodyAfter?: BodyAfter): Promise<ReceivedAnswer>;
   /** Sends a request, and tells all that comes over the wire, without what changes with the time; HTTP/2 decoded. */
   sees(request: RequestView): Promise<string>;
   close(): Promise<void>;
@@ -34,7 +34,7 @@ export interface ProvingKind {
 
 const overHttp1 = (server: { readonly port: number; close(): Promise<unknown> }): ProvingServer => ({
   port: server.port,
-  ask: (request) => receive(server.port, request),
+  ask: (request, bodyAfter) => receive(server.port, request, bodyAfter),
   sees: (request) => rawAnswer(server.port, request),
   close: async () => void (await server.close()),
 });
@@ -74,7 +74,7 @@ export const provingKinds: readonly ProvingKind[] = [
       );
       return {
         port: pair.port,
-        ask: (request) => receiveHttp2(pair.session, request),
+        ask: (request, bodyAfter) => receiveHttp2(pair.session, request, bodyAfter),
         async sees(request) {
           const { status, headers, body } = await receiveHttp2(pair.session, request);
           return undated(JSON.stringify([status, headers, Buffer.from(body).toString('latin1')]));
@@ -120,6 +120,7 @@ export const kindsAndSignings = provingKinds.flatMap((kind) =>
 async function receiveHttp2(
   session: import('node:http2').ClientHttp2Session,
   { method, target, authority, headers, body }: RequestView,
+  bodyAfter?: BodyAfter,
 ): Promise<ReceivedAnswer> {
   const stream = session.request({
     ':method': method,
@@ -127,10 +128,12 @@ async function receiveHttp2(
     ':authority': authority,
     ...(headers as Record<string, string>),
   });
-  stream.end(body as Uint8Array | undefined);
-  const head = await new Promise<IncomingHttpHeaders & { ':status'?: number }>((resolve, reject) => {
+  const answering = new Promise<IncomingHttpHeaders & { ':status'?: number }>((resolve, reject) => {
     stream.on('response', resolve).on('error', reject);
   });
+  await bodyAfter?.();
+  stream.end(body as Uint8Array | undefined);
+  const head = await answering;
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   const headersOnly = Object.entries(head).filter(([name]) => !name.startsWith(':'));

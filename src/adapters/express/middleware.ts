@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { endOfTurn } from '#turn';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { proveAnswer } from '../node/answers/prove-answer';
@@ -75,7 +76,10 @@ export function toMiddleware(verifier: Verifier): Middleware {
 
 /** Async, so that it rejects instead of throwing into the server. */
 async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
-  return verifier.verify(nodeView(request, response), { trustForwardedHost: trustsProxy(request) });
+  const view = nodeView(request, response);
+  const call = { trustForwardedHost: trustsProxy(request) };
+  await endOfTurn();
+  return verifier.verify(view, call);
 }
 
 /** Fails closed: outside of Express, the callback may ignore an error and treat any call as permission. */

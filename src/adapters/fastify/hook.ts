@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { endOfTurn } from '#turn';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { expectWhole, proveAnswer } from '../node/answers/prove-answer';
@@ -25,7 +26,9 @@ export function toHook(verifier: Verifier): Hook {
     const response = reply.raw as NodeResponse;
     // Fastify has no mounts: it routes by the whole URL.
     const seen = { headers: request.headers, baseUrl: '' };
-    const verdict = await verifier.verify(nodeView(raw, response, seen));
+    const view = nodeView(raw, response, seen);
+    await endOfTurn();
+    const verdict = await verifier.verify(view);
     if (reply.sent) return; // a timeout may have answered in the meantime
     if (!verdict.ok) {
       // Not reply.send(): the application's hooks and serialisers could change it, and the connection may need careful

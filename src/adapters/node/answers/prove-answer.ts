@@ -1,3 +1,4 @@
+import { endOfTick } from '#turn';
 import { andThen } from '../../../core/and-then';
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../../core/answers/answer';
 import type { AnswerProof } from '../../../core/answers/proof';
@@ -228,7 +229,8 @@ class ProvenAnswer {
     this.#state = 'signing';
     const fail = (error: Error) => void this.#response.destroy(error); // like a write that fails
     try {
-      const finishing = this.#finish(body);
+      const others = body === null ? undefined : endOfTick();
+      const finishing = andThen(others, () => this.#finish(body));
       if (finishing instanceof Promise) finishing.catch(fail);
     } catch (error) {
       fail(error as Error);

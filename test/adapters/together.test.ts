@@ -1,0 +1,145 @@
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { type AnswerSigner, createClient, InMemoryNonceStore } from '@authmesh/sdk/core';
+import { getRequestListener } from '@hono/node-server';
+import express, { type RequestHandler } from 'express';
+import { type FastifyInstance, fastify } from 'fastify';
+import { Hono } from 'hono';
+import { describe, expect, it } from 'vitest';
+import { toMiddleware } from '../../src/adapters/express/middleware';
+import { toHook } from '../../src/adapters/fastify/hook';
+import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
+import type { Verifier } from '../../src/core/verify/verify';
+import { NOW, signerOf, verifierAt } from '../support/core';
+import { eachByItself } from '../support/each-by-itself';
+import { listen } from '../support/listen';
+import { asking, receive, targetSigner } from '../support/proofs';
+
+/** What serves a request, and tells when its handler runs. */
+type Serve = (verifier: Verifier, handled: () => void) => RequestListener | Promise<RequestListener>;
+
+const servers: { name: string; serve: Serve }[] = [
+  {
+    name: 'node:http',
+    serve(verifier, handled) {
+      const verify = toMiddleware(verifier);
+      return (request, response) =>
+        verify(request, response, () => {
+          handled();
+          response.end('in');
+        });
+    },
+  },
+  {
+    name: 'Express 5',
+    serve: (verifier, handled) =>
+      express().use(toMiddleware(verifier) as RequestHandler, (_request, response) => {
+        handled();
+        response.end('in');
+      }),
+  },
+  {
+    name: 'Fastify 5',
+    async serve(verifier, handled) {
+      let listener: RequestListener | undefined;
+      const app = fastify({
+        serverFactory(handler) {
+          listener = handler as RequestListener;
+          return createServer(listener);
+        },
+      }) as unknown as FastifyInstance;
+      app.addHook('onRequest', toHook(verifier));
+      app.all('/*', async () => {
+        handled();
+        return 'in';
+      });
+      await app.ready();
+      return listener as RequestListener;
+    },
+  },
+  {
+    name: 'Hono',
+    serve(verifier, handled) {
+      const app = new Hono().use(toHonoMiddleware(() => verifier));
+      app.all('*', (c) => {
+        handled();
+        return c.text('in');
+      });
+      return getRequestListener(app.fetch);
+    },
+  },
+];
+
+const COUNT = 4;
+
+/** A server that lets its requests in one after another, in one turn of the event loop, when all of them are there. */
+async function gathering(listener: RequestListener) {
+  const waiting: [IncomingMessage, ServerResponse][] = [];
+  return listen((...pair) => {
+    if (waiting.push(pair as [IncomingMessage, ServerResponse]) === COUNT)
+      void eachByItself(waiting.splice(0), ([request, response]) => void listener(request, response));
+  });
+}
+
+describe.each(servers)('requests that come together to $name', ({ serve }) => {
+  const times = (...names: string[]) => names.flatMap((name) => Array.from({ length: COUNT }, () => name));
+
+  it.each([['GET', undefined] as const, ['POST', Buffer.from('text')] as const])(
+    'are verified one after another, and so are their answers signed: %s',
+    async (method, body) => {
+      const events: string[] = [];
+      const note = (event: string) => void events.push(event);
+      const nonces = new InMemoryNonceStore({ now: () => NOW * 1000, startedAt: NOW - 3600 });
+      const key = await targetSigner();
+      const answerSigner: AnswerSigner = {
+        ...key,
+        sign(message) {
+          note('signed');
+          return key.sign(message);
+        },
+      };
+      const nonceStore = {
+        startedAt: NOW - 3600,
+        claim(...claim: Parameters<typeof nonces.claim>) {
+          note('verified');
+          return nonces.claim(...claim);
+        },
+      };
+      const verifier = verifierAt({ nonceStore, answerSigner });
+      const server = await gathering(await serve(verifier, () => note('handled')));
+      const ask = async () => {
+        const { request } = await asking({
+          method,
+          headers: { 'content-type': 'text/plain' },
+          ...(body && { body }),
+        });
+        return receive(server.port, request);
+      };
+      const answers = await Promise.all(Array.from({ length: COUNT }, ask));
+      await server.close();
+      expect(answers.map(({ status, headers }) => [status, 'signature' in headers])).toEqual(
+        Array.from({ length: COUNT }, () => [200, true]),
+      );
+      expect(events).toEqual(times('verified', 'handled', 'signed'));
+    },
+  );
+});
+
+it('calls that begin together are signed one after another, and then sent', async () => {
+  const events: string[] = [];
+  const signer = await signerOf('controller');
+  const client = createClient({
+    signer: {
+      ...signer,
+      sign(message) {
+        events.push('signed');
+        return signer.sign(message);
+      },
+    },
+    async fetch() {
+      events.push('sent');
+      return new Response();
+    },
+  });
+  await eachByItself([1, 2, 3], () => client.fetch('https://api.example.com'));
+  expect(events).toEqual(['signed', 'signed', 'signed', 'sent', 'sent', 'sent']);
+});
