@@ -89,14 +89,13 @@ describe('an app in memory', () => {
 
   it('hears that the caller is gone, before the response and in the middle of it', async () => {
     const closed: string[] = [];
+    const before = new AbortController();
     const { caller } = await nodeApp((req, res) => {
       res.once('close', () => closed.push(req.url ?? ''));
-      if (req.url === '/slow') return;
-      res.write('x');
+      if (req.url === '/slow') before.abort(new Error('enough'));
+      else res.write('x');
     });
-    const before = new AbortController();
     const slow = caller.fetch('/slow', { signal: before.signal });
-    setImmediate(() => before.abort(new Error('enough')));
     await expect(slow).rejects.toThrow('enough');
     const during = new AbortController();
     const response = await caller.fetch('/begun', { signal: during.signal });
@@ -109,6 +108,7 @@ describe('an app in memory', () => {
 
   it('may be a fetch handler, which hears that, too, and whose late response nobody reads', async () => {
     const heard: string[] = [];
+    const before = new AbortController();
     let answerLate = (_: Response) => {};
     const late = new Promise<Response>((resolve) => {
       answerLate = resolve;
@@ -125,12 +125,12 @@ describe('an app in memory', () => {
     const app = (request: Request) => {
       const { pathname } = new URL(request.url);
       request.signal.addEventListener('abort', () => heard.push(`${pathname} request`));
-      return pathname === '/slow' ? late : new Response(bodyOf(pathname));
+      if (pathname !== '/slow') return new Response(bodyOf(pathname));
+      before.abort(new Error('enough'));
+      return late;
     };
     const caller = await mesh.asCaller(app);
-    const before = new AbortController();
     const slow = caller.fetch('/slow', { signal: before.signal });
-    setImmediate(() => before.abort(new Error('enough')));
     await expect(slow).rejects.toThrow('enough');
     answerLate(new Response(bodyOf('/late')));
     const during = new AbortController();
