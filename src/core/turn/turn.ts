@@ -12,26 +12,33 @@ interface Group {
   size: number;
 }
 
-let arriving: Group | undefined;
+/** The groups that wait, the first one first. All but the last are full. */
+const groups: Group[] = [];
 let isCrowded = false;
 
 /**
- * Waits until the event loop has read what has arrived on other connections, or until 16 callers wait. Then they continue directly
- * one after another.
+ * Waits until the event loop has read what has arrived on other connections. Then up to 16 callers continue directly one after
+ * another, and the next ones after the event loop has turned again, so that a thousand callers do not keep it from other work.
  *
  * A signature takes up to twice as long if other code has run since the last one, since the processor's caches have forgotten it.
  *
  * @see docs/decisions/065-signatures-in-groups.md
  */
 export function endOfTurn(): Promise<void> {
-  if (arriving === undefined) {
-    arriving = newGroup();
-    setImmediate(close, arriving);
+  let group = groups.at(-1);
+  if (group === undefined || group.size === MOST) {
+    group = newGroup();
+    if (groups.push(group) === 1) setImmediate(releaseNext);
   }
-  const group = arriving;
   group.size++;
-  if (group.size === MOST) close(group);
   return group.end;
+}
+
+function releaseNext(): void {
+  const group = groups.shift() as Group; // one is left for each call
+  if (groups.length > 0) setImmediate(releaseNext);
+  isCrowded = group.size > 1;
+  group.release();
 }
 
 let answering: Group | undefined;
@@ -52,13 +59,6 @@ export function endOfTick(): Promise<void> | undefined {
     });
   }
   return answering.end;
-}
-
-function close(group: Group): void {
-  if (arriving !== group) return; // it was full before the turn ended
-  arriving = undefined;
-  isCrowded = group.size > 1;
-  group.release();
 }
 
 function newGroup(): Group {
