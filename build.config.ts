@@ -12,8 +12,8 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
     { input: 'src/core/hints/hints', name: 'core/hints' },
     { input: 'src/core/hints/hints.web', name: 'core/hints.web' },
-    { input: 'src/core/turn/turn', name: 'core/turn' },
-    { input: 'src/core/turn/turn.web', name: 'core/turn.web' },
+    { input: 'src/core/gather/gather', name: 'core/gather' },
+    { input: 'src/core/gather/gather.web', name: 'core/gather.web' },
     { input: 'src/entries/express', name: 'express' },
     { input: 'src/entries/hono', name: 'hono' },
     { input: 'src/entries/hono.web', name: 'hono.web' },
@@ -31,7 +31,7 @@ export default defineBuildConfig({
   clean: true,
   ...declarations(),
   // Chosen by the runtime's export conditions, so they have to stay imports.
-  externals: ['#crypto', '#hints', '#turn', 'ioredis', 'unstorage'],
+  externals: ['#crypto', '#hints', '#gather', 'ioredis', 'unstorage'],
   rollup: {
     emitCJS: false,
     esbuild: { target: 'es2023' },

@@ -30,7 +30,7 @@ const CHOSEN: Readonly<Record<string, string>> = {
   '#crypto': 'src/core/crypto/provider',
 
   '#hints': 'src/core/hints/hints',
-  '#turn': 'src/core/turn/turn',
+  '#gather': 'src/core/gather/gather',
 };
 
 const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));
@@ -209,7 +209,7 @@ describe('who may import whom', () => {
         name.startsWith(`${own}/`) ||
         name.split('/')[0] === basename(own) || // the framework itself
         name === '#crypto' ||
-        name === '#turn' ||
+        name === '#gather' ||
         name.startsWith('node:');
       expect(isAllowed, `${path} imports ${name}`).toBe(true);
     }

@@ -75,7 +75,7 @@ export async function startServer(
                 alias: {
                   '#crypto': join(ROOT, 'src/core/crypto/web.ts'),
                   '#hints': join(ROOT, 'src/core/hints/hints.web.ts'),
-                  '#turn': join(ROOT, 'src/core/turn/turn.web.ts'),
+                  '#gather': join(ROOT, 'src/core/gather/gather.web.ts'),
                 },
               }),
         }

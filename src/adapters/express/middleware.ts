@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import { endOfTurn } from '#turn';
+import { gatherRequests } from '#gather';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { proveAnswer } from '../node/answers/prove-answer';
@@ -78,7 +78,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
 async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
   const view = nodeView(request, response);
   const call = { trustForwardedHost: trustsProxy(request) };
-  await endOfTurn();
+  await gatherRequests();
   return verifier.verify(view, call);
 }
 

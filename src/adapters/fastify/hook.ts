@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { endOfTurn } from '#turn';
+import { gatherRequests } from '#gather';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { expectWhole, proveAnswer } from '../node/answers/prove-answer';
@@ -27,7 +27,7 @@ export function toHook(verifier: Verifier): Hook {
     // Fastify has no mounts: it routes by the whole URL.
     const seen = { headers: request.headers, baseUrl: '' };
     const view = nodeView(raw, response, seen);
-    await endOfTurn();
+    await gatherRequests();
     const verdict = await verifier.verify(view);
     if (reply.sent) return; // a timeout may have answered in the meantime
     if (!verdict.ok) {

@@ -1,4 +1,4 @@
-import { endOfTurn } from '#turn';
+import { gatherCalls } from '#gather';
 import { throwIfAborted, untilAborted } from '../abort';
 import {
   type AnswerOptions,
@@ -94,7 +94,7 @@ async function sign(
   const opened = called?.signer ?? (await open());
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
-  await endOfTurn();
+  await gatherCalls();
   throwIfAborted(request.signal); // a key may wait for somebody's touch
   const claim: Claim = before ?? {
     nonce: toBase64Url(crypto.randomBytes(16)),

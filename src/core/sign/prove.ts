@@ -1,4 +1,4 @@
-import { endOfTurn } from '#turn';
+import { gatherCalls } from '#gather';
 import type { ProvingTarget } from '../answers/asking';
 import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
 import { copyOf, noteProof, takeOver } from '../answers/proven-by';
@@ -176,7 +176,7 @@ export async function prove(
   options: ProveOptions,
 ): Promise<Response | Unproven> {
   const { status } = response;
-  await endOfTurn();
+  await gatherCalls();
   const signed = await checkAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
   if (isUnproven(signed)) return signed;
   const head = options.leavesBody ? { ...signed, digest: null, isStream: true } : signed;

@@ -1,4 +1,4 @@
-import { endOfTick } from '#turn';
+import { gatherAnswers } from '#gather';
 import { andThen } from '../../../core/and-then';
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../../core/answers/answer';
 import type { AnswerProof } from '../../../core/answers/proof';
@@ -229,7 +229,7 @@ class ProvenAnswer {
     this.#state = 'signing';
     const fail = (error: Error) => void this.#response.destroy(error); // like a write that fails
     try {
-      const others = body === null ? undefined : endOfTick();
+      const others = body === null ? undefined : gatherAnswers();
       const finishing = andThen(others, () => this.#finish(body));
       if (finishing instanceof Promise) finishing.catch(fail);
     } catch (error) {
