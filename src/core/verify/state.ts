@@ -29,6 +29,12 @@ export interface RequestState {
 }
 
 const states = attached<RequestState>();
+/** For views that other people's code builds, without a request behind them: a new field is expensive in a plain object. */
+const ofViews = new WeakMap<object, RequestState>();
+
+function statesFor(source: object): typeof states {
+  return Object.getPrototypeOf(source) === Object.prototype ? ofViews : states;
+}
 
 /** @param view the view of the request, or only its source */
 export function stateOf(view: RequestView | { readonly source: object }): RequestState {
@@ -37,10 +43,11 @@ export function stateOf(view: RequestView | { readonly source: object }): Reques
 
 /** @param source the request itself, in the form in which its server has it */
 export function stateOfSource(source: object): RequestState {
-  let state = states.get(source);
+  const own = statesFor(source);
+  let state = own.get(source);
   if (state === undefined) {
     state = {};
-    states.set(source, state);
+    own.set(source, state);
   }
   return state;
 }

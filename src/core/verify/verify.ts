@@ -247,13 +247,8 @@ function toCaller({ device, statement, nowMs }: Verified): AuthMeshIdentity {
   const verifiedAt = Math.floor(nowMs / 1000);
   const given = scopesOf(device, statement);
   const scopes = given.length === 0 ? NO_SCOPES : Object.freeze([...given]);
-  const caller = {
-    deviceId,
-    ...(formerIds && { formerIds: Object.freeze([...formerIds]) }),
-    friendlyName,
-    verifiedAt,
-    scopes,
-  };
+  const always = { deviceId, friendlyName, verifiedAt, scopes };
+  const caller = formerIds === undefined ? always : { ...always, formerIds: Object.freeze([...formerIds]) };
   if (statement?.delegation === undefined) return caller;
   const { delegation, expiresAt, id } = statement;
   const { name, scopes: lent } = delegation;
