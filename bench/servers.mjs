@@ -1,6 +1,7 @@
 // What amesh costs a live server: the CPU time of its process for a request, as a ratio to the ideal, which is the same server
 // with one bare signature check in the same place. Each server is a process of its own, and the load is another one. Usage:
-//   node bench/servers.mjs [--servers 'node:http,Express 5'] [--rounds 15] [--requests 300] [--form rfc9421] [--json results.json]
+//   node bench/servers.mjs [--servers 'node:http,Express 5'] [--connections 16] [--rounds 15] [--requests 300] [--form rfc9421]
+//     [--json results.json]
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +12,6 @@ import { parseArgs } from 'node:util';
 import { answer, ask, makeList, middle, round } from './list-support.mjs';
 
 const SELF = fileURLToPath(import.meta.url);
-const CONNECTIONS = 16;
 /** Rounds that warm up: V8 has compiled all that is called often only after some ten thousand requests. */
 const WARM = 40;
 
@@ -37,6 +37,7 @@ await (ROLES[process.argv[2]] ?? bench)();
 async function bench() {
   const { values } = parseArgs({
     options: {
+      connections: { type: 'string', default: '16' },
       servers: { type: 'string', default: Object.keys(GOALS).join(',') },
       rounds: { type: 'string', default: '15' },
       requests: { type: 'string', default: '300' },
@@ -49,7 +50,8 @@ async function bench() {
   try {
     const { dir, callers } = await makeList(root, {}, 2);
     for (const framework of values.servers.split(',')) {
-      const settings = { framework, dir, caller: callers[0], format: values.form };
+      const connections = Number(values.connections);
+      const settings = { framework, dir, caller: callers[0], format: values.form, connections };
       results[framework] = await measure(settings, Number(values.rounds), Number(values.requests));
       show(framework, results[framework]);
     }
@@ -60,7 +62,7 @@ async function bench() {
 }
 
 /** The CPU time of a request in µs, by variant and round. */
-async function measure({ framework, dir, caller, format }, rounds, count) {
+async function measure({ framework, dir, caller, format, connections }, rounds, count) {
   const started = [];
   const start = async (role, given) => {
     const child = fork(SELF, [role, JSON.stringify(given)]);
@@ -74,7 +76,7 @@ async function measure({ framework, dir, caller, format }, rounds, count) {
     for (const [name, { protection }] of Object.entries(VARIANTS)) {
       const server = await start('--server', { framework, protection, dir, ...sender.first });
       servers[name] = server;
-      await sender.ask({ open: name, port: server.first, connections: CONNECTIONS });
+      await sender.ask({ open: name, port: server.first, connections });
     }
     const times = Object.fromEntries(Object.keys(VARIANTS).map((name) => [name, []]));
     const names = Object.keys(VARIANTS);
