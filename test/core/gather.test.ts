@@ -82,3 +82,12 @@ describe('answers', () => {
     expect(gatherAnswers()).toBeUndefined();
   });
 });
+
+it('does without setImmediate, which the environment jsdom of Jest does not have', async () => {
+  vi.stubGlobal('setImmediate', undefined);
+  vi.resetModules();
+  const fresh = await import('../../src/core/gather/gather');
+  vi.unstubAllGlobals();
+  await fresh.gatherRequests();
+  await fresh.gatherCalls();
+});

@@ -4,9 +4,10 @@
 /** How many continue together at most: more would save little, and the first of them would wait longer. */
 const MOST = 16;
 
-// As they are when this module is loaded: a test with a clock that stands still replaces them later.
-const { setImmediate, process } = globalThis;
-const { nextTick } = process;
+// As they are when this module is loaded: a test with a clock that stands still replaces them later. The environment jsdom of Jest
+// has no setImmediate.
+const afterReading: (run: () => void) => unknown = globalThis.setImmediate ?? globalThis.setTimeout;
+const { nextTick } = globalThis.process;
 
 /** Those who continue together, directly one after another. */
 interface Group {
@@ -25,8 +26,9 @@ let isCrowded = false;
  */
 export function gatherRequests(): Promise<void> {
   if (requests === undefined) {
-    requests = newGroup();
-    setImmediate(releaseRequests, requests);
+    const opened = newGroup();
+    requests = opened;
+    afterReading(() => releaseRequests(opened));
   }
   const group = requests;
   group.size++;
@@ -72,7 +74,7 @@ export function gatherCalls(): Promise<void> {
   let group = calls.at(-1);
   if (group === undefined || group.size === MOST) {
     group = newGroup();
-    if (calls.push(group) === 1) setImmediate(releaseCalls);
+    if (calls.push(group) === 1) afterReading(releaseCalls);
   }
   group.size++;
   return group.end;
@@ -80,7 +82,7 @@ export function gatherCalls(): Promise<void> {
 
 function releaseCalls(): void {
   const group = calls.shift();
-  if (calls.length > 0) setImmediate(releaseCalls);
+  if (calls.length > 0) afterReading(releaseCalls);
   group?.release();
 }
 
