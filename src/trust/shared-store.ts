@@ -3,7 +3,7 @@ import { SERVER_CODES } from '../core/errors/codes';
 import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
 import type { DocumentStore } from '../storage/document-store';
-import { RedisDocumentStore } from '../storage/redis/document-store';
+import { RedisDocumentStore } from '../storage/redis/documents/document-store';
 import { ioRedisProblem } from '../storage/redis/load';
 import { readRedisUrl } from '../storage/redis/source';
 

@@ -8,7 +8,7 @@ import type { Signer } from '../../src/core/crypto/provider';
 import { deviceIdOf } from '../../src/core/devices/allow-list';
 import { fromBase64Url, toBase64Url } from '../../src/core/encoding';
 import { FileStore } from '../../src/storage/files/file-store';
-import { RedisDocumentStore } from '../../src/storage/redis/document-store';
+import { RedisDocumentStore } from '../../src/storage/redis/documents/document-store';
 import { type ListHead, sealHead } from '../../src/trust/format/head';
 import { ListStore } from '../../src/trust/list/list-store';
 import { MAX_JUMP } from '../../src/trust/list/newest';

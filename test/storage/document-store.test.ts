@@ -8,12 +8,13 @@ import fsDriver from 'unstorage/drivers/fs';
 import memoryDriver from 'unstorage/drivers/memory';
 import redisDriver from 'unstorage/drivers/redis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RedisDocumentStore } from '../../src/storage/redis/document-store';
+import { RedisDocumentStore } from '../../src/storage/redis/documents/document-store';
 import { toDocumentStore } from '../../src/storage/unstorage/document-store';
 import { callsOf } from '../support/calls-of';
 import { documentStoreContract } from '../support/document-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { startSlowProxy } from '../support/slow-proxy';
+import { startTcpSwitch } from '../support/tcp-switch';
 import { SOON } from '../support/waiting';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -126,6 +127,31 @@ describeWithRedis('with Redis', () => {
     await open().swap('list', bytes('one'), bytes('two'));
     await vi.waitFor(() => expect(told).toBe(3), SOON);
     await proxy.close();
+  });
+
+  it('follows its address to another Redis, although the old one still runs as a master', async () => {
+    const [first, second] = await Promise.all([startRedis(), startRedis()]);
+    const address = await startTcpSwitch(first.port);
+    const source = { kind: 'url', url: `redis://127.0.0.1:${address.port}`, redis: {} } as const;
+    const store = new RedisDocumentStore(source, 'amesh:', 100);
+    const elsewhere = new RedisDocumentStore({ kind: 'url', url: second.url, redis: {} }, 'amesh:');
+    opened.push(store, elsewhere);
+    const seen: string[] = [];
+    store.watch('list', async () => {
+      const document = await store.read('list').catch(() => null);
+      if (document !== null) seen.push(Buffer.from(document).toString());
+    });
+    expect(await store.swap('list', null, bytes('one'))).toBe(true);
+    expect(await elsewhere.swap('list', null, bytes('two'))).toBe(true);
+    address.leadTo(second.port, 'stay');
+    await vi.waitFor(() => expect(seen.at(-1)).toBe('two'), SOON);
+    expect(await elsewhere.swap('list', bytes('two'), bytes('three'))).toBe(true);
+    await vi.waitFor(() => expect(seen.at(-1)).toBe('three'), SOON);
+    expect(await store.swap('list', bytes('three'), bytes('four'))).toBe(true);
+    expect(Buffer.from((await elsewhere.read('list')) as Uint8Array).toString()).toBe('four');
+    await address.close();
+    for (const each of [store, elsewhere]) each.close();
+    await Promise.all([first.stop(), second.stop()]);
   });
 
   it('says that it cannot be read if Redis is gone, and continues when it is back', async () => {

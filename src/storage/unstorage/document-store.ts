@@ -6,7 +6,7 @@ import type { DocumentStore, PageChanges } from '../document-store';
 import { FileStore } from '../files/file-store';
 import { pageKey } from '../page-key';
 import { isIoRedis } from '../redis/client';
-import { RedisDocumentStore } from '../redis/document-store';
+import { RedisDocumentStore } from '../redis/documents/document-store';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 export { assertStorage, type UnstorageLike } from './unstorage';

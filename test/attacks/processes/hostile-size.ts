@@ -11,7 +11,7 @@ import { createVerifierWithoutFiles } from '../../../src/machine/worker';
 import { FileStore } from '../../../src/storage/files/file-store';
 import type { KvNamespace } from '../../../src/storage/kv';
 import { pageKey } from '../../../src/storage/page-key';
-import { RedisDocumentStore } from '../../../src/storage/redis/document-store';
+import { RedisDocumentStore } from '../../../src/storage/redis/documents/document-store';
 import { toDocumentStore } from '../../../src/storage/unstorage/document-store';
 import type { PagedList } from '../../../src/trust/format/paged-list';
 import { ListStore } from '../../../src/trust/list/list-store';
