@@ -98,6 +98,20 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
       expect(child.exitCode).toBe(null);
     });
 
+    it('survives an upgrade in one packet with requests that are not answered yet', async () => {
+      const { port, child } = await start(command);
+      const plain = 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n';
+      for (const upgrade of ['Connection: Upgrade\r\nUpgrade: h2c\r\n', UPGRADE])
+        for (const count of [1, 2, 5]) {
+          const socket = connect(port, '127.0.0.1');
+          socket.on('error', () => {}).resume();
+          socket.write(`${plain.repeat(count)}GET /other HTTP/1.1\r\nHost: a\r\n${upgrade}\r\n`);
+          await once(socket, 'close');
+        }
+      expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+      expect(child.exitCode).toBe(null);
+    });
+
     it('on SIGTERM lets the session end, sends draining to new clients, and exits with 0', async () => {
       const { port, child, log, ended } = await start(command);
       const [t, c] = await pair(port);

@@ -6,7 +6,7 @@ import { WebSocketServer } from 'ws';
 import { Deadlines } from '../limits/deadlines';
 import type { RelayApp } from './app';
 import type { ConnectionLimit } from './connection-limit';
-import { answerOtherUpgrades } from './upgrades';
+import { AwaitedResponse, answerOtherUpgrades } from './upgrades';
 
 /** The largest frame per byte of its body: every byte may be escaped as six. */
 const MAX_FRAME_BYTES = 64 * 1024;
@@ -47,7 +47,12 @@ export class RelayServer {
     this.#server = createAdaptorServer({
       fetch: app.fetch as never,
       websocket: { server: sockets as never },
-      serverOptions: { headersTimeout: HANDSHAKE_MS, requestTimeout: HANDSHAKE_MS, maxHeaderSize: 8192 },
+      serverOptions: {
+        headersTimeout: HANDSHAKE_MS,
+        requestTimeout: HANDSHAKE_MS,
+        maxHeaderSize: 8192,
+        ServerResponse: AwaitedResponse,
+      },
     }) as Server;
     answerOtherUpgrades(this.#server);
     this.#server.maxConnections = maxConnections;
