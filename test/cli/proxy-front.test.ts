@@ -1,11 +1,14 @@
 import { once } from 'node:events';
-import { connect as connectHttp2, type ServerHttp2Stream } from 'node:http2';
+import { connect as connectHttp2, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Certificate, Front, type Handler } from '../../src/cli/src/proxy/front';
 import { createHealth } from '../../src/cli/src/proxy/health';
 import { createCertificate } from '../support/certificate';
+import { http2Exchange } from '../support/http2';
+import { RawHttp2Client } from '../support/raw-http2';
 
 const { cert, key } = createCertificate('localhost');
 const CERTIFICATE = { cert: Buffer.from(cert), key: Buffer.from(key) };
@@ -101,3 +104,51 @@ it('keeps a session of HTTP/2 while a request waits, closes it some time later, 
   const again = await open();
   again.destroy();
 }, 20_000);
+
+describe('CONNECT over HTTP/2 is refused as over HTTP/1.1', () => {
+  const PLAIN = { ':method': 'CONNECT', ':authority': 'a.example:443' };
+  const EXTENDED = { ...PLAIN, ':protocol': 'websocket', ':scheme': 'https', ':path': '/' };
+
+  it.each<[string, OutgoingHttpHeaders, number]>([
+    ['a tunnel', PLAIN, 405],
+    ['a tunnel whose client waits', { ...PLAIN, expect: '100-continue' }, 405],
+    ['a tunnel with an unknown expectation', { ...PLAIN, expect: 'a' }, 405],
+    // The settings of the server do not offer RFC 8441, so a stream with :protocol or with :path is reset.
+    ['a WebSocket', EXTENDED, 0],
+    ['a tunnel with a path', { ...PLAIN, ':scheme': 'https', ':path': '/' }, 0],
+  ])('%s', async (_, headers, status) => {
+    const port = await start(CERTIFICATE, undefined, (_, response) => void response.end());
+    const client = new RawHttp2Client(port, cert);
+    expect(await client.request(headers, { endStream: false }).data('abc').status()).toBe(status);
+    client.destroy();
+    const reset = new RawHttp2Client(port, cert).request(headers, { endStream: false }).data('abc').reset();
+    await once(reset.socket, 'data');
+    reset.destroy();
+    const next = new RawHttp2Client(port, cert);
+    const plain = { ':method': 'GET', ':scheme': 'https', ':authority': 'localhost', ':path': '/' };
+    expect(await next.request(plain).status()).toBe(200);
+    next.destroy();
+  });
+
+  it('with the same body, and the session serves other requests', async () => {
+    const port = await start(CERTIFICATE, undefined, (_, response) => void response.end());
+    const session = connectHttp2(`https://localhost:${port}`, { ca: cert });
+    const response = await http2Exchange(session, PLAIN);
+    expect(response).toMatchObject({ status: 405, body: '{"error":"malformed_header"}' });
+    expect(response.headers).toMatchObject({
+      'content-type': 'application/json',
+      'cache-control': 'no-store',
+    });
+    expect(await http2Exchange(session, { ':path': '/' })).toMatchObject({ status: 200 });
+    // A client that leaves its half of the stream open does not keep it.
+    const open = session.request(PLAIN, { endStream: false });
+    open.resume();
+    await once(open, 'close');
+    session.destroy();
+    for (const open of [plain, secure('http/1.1')]) {
+      const socket = open(await start(open === plain ? undefined : CERTIFICATE));
+      socket.write('CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n');
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 405 [\s\S]*\r\n\r\n\{"error":"malformed_header"\}$/);
+    }
+  });
+});

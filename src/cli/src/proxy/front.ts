@@ -1,10 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createSecureServer, type Http2SecureServer, type Http2Session } from 'node:http2';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  Http2ServerResponse,
+  type Http2Session,
+} from 'node:http2';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CommandError } from '../errors/errors';
 import type { ProxyRequest } from './lines/framing';
-import { breakOff, type ProxyResponse } from './reply';
+import { breakOff, type OwnAnswer, type ProxyResponse, reply } from './reply';
 import { refuseUpgrade } from './upgrade';
 
 /** What handles the requests of a {@link Front}. */
@@ -71,10 +76,7 @@ export class Front {
       if (socket instanceof Socket) socket.setTimeout(0);
       void handler.upgrade(request, socket, head);
     });
-    events.on('connect', (_request: IncomingMessage, socket: Duplex) => {
-      socket.on('error', () => {});
-      refuseUpgrade(socket, { status: 405, body: '{"error":"malformed_header"}' });
-    });
+    server.on('connect', refuseTunnel);
     for (const event of ['connection', 'secureConnection'])
       server.on(event, (socket: Duplex) => {
         this.#connections.add(socket);
@@ -121,6 +123,23 @@ export class Front {
     if (response.req.httpVersionMajor === 1) response.setHeader('connection', 'close');
     response.once('close', () => setImmediate(() => this.#closeIdle()));
   }
+}
+
+const NO_TUNNELS: OwnAnswer = {
+  status: 405,
+  wire: 'malformed_header',
+  code: 'malformed_header',
+  message: 'This proxy opens no tunnels.',
+};
+
+/** Refuses CONNECT. Over HTTP/2 Node has a response for it, and no connection: that one belongs to other requests, too. */
+function refuseTunnel(request: ProxyRequest, to: Duplex | Http2ServerResponse): void {
+  to.on('error', () => {}); // the client has left
+  if (!(to instanceof Http2ServerResponse)) {
+    refuseUpgrade(to, { status: NO_TUNNELS.status, body: JSON.stringify({ error: NO_TUNNELS.wire }) });
+    return;
+  }
+  reply(request, to, NO_TUNNELS);
 }
 
 /** Ends a session of HTTP/2 that has had no request for too long, as Node does for HTTP/1.1. A client opens another one. */
