@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect as connectHttp2, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -6,6 +7,7 @@ import { connect as connectTls } from 'node:tls';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Certificate, Front, type Handler } from '../../src/cli/src/proxy/front';
 import { createHealth } from '../../src/cli/src/proxy/health';
+import type { ProxyResponse } from '../../src/cli/src/proxy/reply';
 import { createCertificate } from '../support/certificate';
 import { http2Exchange } from '../support/http2';
 import { RawHttp2Client } from '../support/raw-http2';
@@ -17,8 +19,13 @@ const SOON = { headersMs: 400, betweenMs: 400 };
 const fronts: Front[] = [];
 afterAll(() => Promise.all(fronts.splice(0).map((front) => front.end(0, Promise.resolve()))));
 
-async function start(certificate?: Certificate, limits = SOON, handle: Handler['handle'] = () => {}) {
-  const front = new Front({ handle, upgrade: async () => {} }, certificate, limits);
+async function start(
+  certificate?: Certificate,
+  limits = SOON,
+  handle: Handler['handle'] = () => {},
+  upgrade: Handler['upgrade'] = async () => {},
+) {
+  const front = new Front({ handle, upgrade }, certificate, limits);
   fronts.push(front);
   front.server.listen(0, '127.0.0.1');
   await once(front.server, 'listening');
@@ -148,7 +155,48 @@ describe('CONNECT over HTTP/2 is refused as over HTTP/1.1', () => {
     for (const open of [plain, secure('http/1.1')]) {
       const socket = open(await start(open === plain ? undefined : CERTIFICATE));
       socket.write('CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n');
-      expect(await text(socket)).toMatch(/^HTTP\/1\.1 405 [\s\S]*\r\n\r\n\{"error":"malformed_header"\}$/);
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 405 .*\r\n\r\n\{"error":"malformed_header"\}$/s);
     }
+  });
+});
+
+describe.each([
+  ['HTTP/1.1', plain, undefined],
+  ['HTTP/1.1 over TLS', secure('http/1.1'), CERTIFICATE],
+])('an upgrade or a CONNECT behind a request that is not answered yet, over %s', (_, open, certificate) => {
+  const REQUEST = 'GET /late HTTP/1.1\r\nHost: a\r\n\r\n';
+  const EXPECTING = 'GET / HTTP/1.1\r\nHost: a\r\nExpect: something\r\n\r\n'; // Node answers this one
+  const UPGRADE = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const CONNECT = 'CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n';
+
+  async function serve() {
+    const late: ProxyResponse[] = [];
+    const handle: Handler['handle'] = (_, response) => void late.push(response);
+    const upgrade: Handler['upgrade'] = async (_, socket) => void socket.end('HTTP/1.1 101 Upgraded\r\n\r\n');
+    const socket = open(await start(certificate, SOON, handle, upgrade)).setEncoding('utf8');
+    return { late, socket: socket.on('error', () => {}) };
+  }
+
+  it.each<[string, string, string, RegExp]>([
+    ['one upgrade', REQUEST, UPGRADE, /^HTTP\/1\.1 200 OK.*first$/s],
+    ['one CONNECT', REQUEST, CONNECT, /^HTTP\/1\.1 200 OK.*first$/s],
+    ['several', REQUEST + EXPECTING, UPGRADE, /^HTTP\/1\.1 200 OK.*firstHTTP\/1\.1 417 .*\r\n\r\n$/s],
+  ])('is answered after it: %s', async (_, before, last, answers) => {
+    const { late, socket } = await serve();
+    socket.write(before + last);
+    const answered = text(socket);
+    await expect.poll(() => late.length).toBe(1);
+    late[0]?.writeHead(200, { 'content-length': 5 });
+    (late[0] as ServerResponse).end('first');
+    const [own = ''] = /HTTP\/1\.1 (?:101|405) .*$/s.exec(await answered) ?? [];
+    expect(own).toMatch(last === CONNECT ? /^HTTP\/1\.1 405 / : /^HTTP\/1\.1 101 /);
+    expect((await answered).slice(0, -own.length)).toMatch(answers);
+  });
+
+  it('ends with the connection, if that one takes too long', async () => {
+    const { late, socket } = await serve();
+    socket.write(REQUEST + UPGRADE);
+    expect(await text(socket)).toBe('');
+    expect(late).toHaveLength(1);
   });
 });

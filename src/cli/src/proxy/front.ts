@@ -8,6 +8,7 @@ import {
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CommandError } from '../errors/errors';
+import { AwaitedResponse, afterResponses } from './awaited';
 import type { ProxyRequest } from './lines/framing';
 import { breakOff, type OwnAnswer, type ProxyResponse, reply } from './reply';
 import { refuseUpgrade } from './upgrade';
@@ -73,10 +74,16 @@ export class Front {
     events.on('checkContinue', (request, response) => handle(request, response, EXPECTS.continue));
     events.on('upgrade', (request, socket, head) => {
       socket.on('error', () => {});
-      if (socket instanceof Socket) socket.setTimeout(0);
-      void handler.upgrade(request, socket, head);
+      afterResponses(socket, limits.headersMs, () => {
+        if (socket instanceof Socket) socket.setTimeout(0);
+        void handler.upgrade(request, socket, head);
+      });
     });
-    server.on('connect', refuseTunnel);
+    server.on('connect', (request: ProxyRequest, to: Duplex | Http2ServerResponse) => {
+      to.on('error', () => {}); // the client has left
+      if (to instanceof Http2ServerResponse) reply(request, to, NO_TUNNELS);
+      else afterResponses(to, limits.headersMs, () => refuseTunnel(to));
+    });
     for (const event of ['connection', 'secureConnection'])
       server.on(event, (socket: Duplex) => {
         this.#connections.add(socket);
@@ -125,6 +132,7 @@ export class Front {
   }
 }
 
+/** Over HTTP/2, Node has a response for a CONNECT, and no connection: that one belongs to other requests, too. */
 const NO_TUNNELS: OwnAnswer = {
   status: 405,
   wire: 'malformed_header',
@@ -132,14 +140,8 @@ const NO_TUNNELS: OwnAnswer = {
   message: 'This proxy opens no tunnels.',
 };
 
-/** Refuses CONNECT. Over HTTP/2 Node has a response for it, and no connection: that one belongs to other requests, too. */
-function refuseTunnel(request: ProxyRequest, to: Duplex | Http2ServerResponse): void {
-  to.on('error', () => {}); // the client has left
-  if (!(to instanceof Http2ServerResponse)) {
-    refuseUpgrade(to, { status: NO_TUNNELS.status, body: JSON.stringify({ error: NO_TUNNELS.wire }) });
-    return;
-  }
-  reply(request, to, NO_TUNNELS);
+function refuseTunnel(socket: Duplex): void {
+  refuseUpgrade(socket, { status: NO_TUNNELS.status, body: JSON.stringify({ error: NO_TUNNELS.wire }) });
 }
 
 /** Ends a session of HTTP/2 that has had no request for too long, as Node does for HTTP/1.1. A client opens another one. */
@@ -165,7 +167,11 @@ const EXPECTS = { nothing: false, continue: true } as const;
 const OF_CONNECTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 
 function plainServer(): Server {
-  return createServer({ ...OF_CONNECTIONS, maxHeaderSize: MAX_HEADER_BYTES });
+  return createServer({
+    ...OF_CONNECTIONS,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    ServerResponse: AwaitedResponse,
+  });
 }
 
 function secureServer({ cert, key }: Certificate, { headersMs }: FrontLimits): Http2SecureServer {
@@ -175,6 +181,7 @@ function secureServer({ cert, key }: Certificate, { headersMs }: FrontLimits): H
       key,
       ...OF_CONNECTIONS,
       allowHTTP1: true,
+      Http1ServerResponse: AwaitedResponse,
       handshakeTimeout: headersMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_BYTES },
