@@ -175,6 +175,7 @@ export class Inward {
     ];
     let stop = () => {};
     const onSent = (destroy: () => void) => {
+      stop(); // the server may be asked again, over another connection
       stop = watchClient(socket, destroy);
     };
     return this.#options.server

@@ -53,13 +53,13 @@ function statusLine(status: number): string {
  * Calls `onClose` when a client leaves before its upgrade is answered. Nothing else reads from such a connection, so nobody would
  * notice its end.
  *
- * @returns a function that stops this, before the connection is joined with another one
+ * @returns a function that stops this, before the connection is joined with another one: what is joined stalls while this runs
  */
 export function watchClient(socket: Duplex, onClose: () => void): () => void {
   const read = () => {}; // bytes that arrive stay in the buffer of the stream
   if (socket.destroyed || socket.readableEnded) onClose(); // the client has left while the request was verified
   socket.once('close', onClose).once('end', onClose).on('readable', read);
-  return () => void socket.off('readable', read).off('end', onClose);
+  return () => void socket.off('readable', read).off('end', onClose).off('close', onClose);
 }
 
 /** A connection, and what has arrived on it already. */
