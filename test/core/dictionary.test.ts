@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/core/errors/fault';
+import { withoutMembers } from '../../src/core/wire/dictionary';
 import { readContentDigest } from '../../src/core/wire/digest';
 import { readSignatureFields } from '../../src/core/wire/fields';
 import { signed } from '../support/core';
 import { times } from '../support/full';
-import { readByLibrary, readDigestByLibrary } from '../support/library-fields';
+import { readByLibrary, readDigestByLibrary, withoutTagByLibrary } from '../support/library-fields';
 import { expectSame } from '../support/same';
 
 const BYTES = Buffer.alloc(64, 7).toString('base64');
@@ -171,6 +172,27 @@ describe('our reader of fields', () => {
     );
     // Otherwise nothing would be compared but refusals.
     expect(Math.min(...Object.values(found))).toBeGreaterThan(100);
+  });
+
+  it('leaves out the same members, and writes the others like a library', async () => {
+    const texts = (await originals()).flat();
+    const found = { left: 0, none: 0, malformed: 0 };
+    fc.assert(
+      fc.property(fc.constantFrom(...texts), fc.array(change, { maxLength: 3 }), (text, changes) => {
+        const changed = changes.reduce(apply, text);
+        const left = withoutMembers([changed], (_, tag) => tag === '"amesh"');
+        expectSame(left, withoutTagByLibrary(changed, 'amesh'));
+        found[left === null ? 'malformed' : left === '' ? 'none' : 'left']++;
+      }),
+      { numRuns: times(5000, 50_000) },
+    );
+    expect(Math.min(...Object.values(found))).toBeGreaterThan(100);
+  });
+
+  it('reads at most 64 members where it leaves some out', () => {
+    const lines = Array.from({ length: 64 }, (_, i) => `a${i}`);
+    expect(withoutMembers(lines, (label) => label !== 'a63')).toBe('a63');
+    expect(withoutMembers([...lines, 'b'], () => true)).toBe(null);
   });
 
   it('finds the same digests', () => {

@@ -65,6 +65,13 @@ export function readDigestByLibrary(text: string): string | null {
   return value instanceof ArrayBuffer && value.byteLength === 32 ? Buffer.from(value).toString('hex') : null;
 }
 
+/** A dictionary without the members that have a tag, as a library writes it; null for what it refuses. */
+export function withoutTagByLibrary(text: string, tag: string): string | null {
+  const found = parse(text);
+  if (found === null) return null;
+  return serializeDictionary(new Map([...found].filter(([, member]) => member[1].get('tag') !== tag)));
+}
+
 /** Null for what the library refuses, reads as something that is written differently, or that RFC 8941 does not have. */
 function parse(text: string): Dictionary | null {
   const { stackTraceLimit } = Error;

@@ -44,6 +44,33 @@ export function writeList({ items, parameters }: { items: readonly Item[]; param
   return `(${parts.join(' ')})${writeParameters(parameters)}`;
 }
 
+/** The most members of a field that {@link withoutMembers} reads. */
+const MOST_MEMBERS = 64;
+
+/**
+ * A dictionary without some of its members, as the value of a field: for a proxy that passes on only what is not meant for itself.
+ *
+ * @param lines the lines of the field
+ * @param drops whether to leave a member out; called with its label, and with its parameter `tag` as sent, if it has one
+ * @returns empty if no member is left; null if the dictionary is malformed, or has more than 64 members
+ */
+export function withoutMembers(
+  lines: readonly string[],
+  drops: (label: string, tag: string | undefined) => boolean,
+): string | null {
+  const members = readDictionary(lines.join(', '), MOST_MEMBERS);
+  if (members === null) return null;
+  const kept: string[] = [];
+  for (const [label, member] of members)
+    if (!drops(label, member.parameters.get('tag'))) kept.push(label + writeMember(member));
+  return kept.join(', ');
+}
+
+function writeMember({ items, value, parameters }: Member): string {
+  if (items !== null) return `=${writeList({ items, parameters })}`;
+  return `${value === '' ? '' : `=${value}`}${writeParameters(parameters)}`;
+}
+
 function writeParameters(parameters: Parameters): string {
   let text = '';
   for (const [name, value] of parameters) text += value === '' ? `;${name}` : `;${name}=${value}`;

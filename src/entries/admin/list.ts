@@ -11,6 +11,7 @@
 export { covers, isScope } from '../../core/devices/scopes';
 export { STATEMENT_LIMITS } from '../../core/statements/statement';
 export { isLoopback, parseHosts, portOf } from '../../core/wire/authority';
+export { withoutMembers } from '../../core/wire/dictionary';
 export type { KeyBackend, KeyContext } from '../../keys/backend';
 export { BACKENDS, findBackend } from '../../keys/backends';
 export { assertPassphraseVariables } from '../../keys/passphrase';

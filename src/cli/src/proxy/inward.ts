@@ -7,6 +7,7 @@ import { asHttp1, bodilessView } from './lines/as-http1';
 import { callerLines } from './lines/caller-headers';
 import { bodyLength, framingLines, isHttp2, type ProxyRequest, requestFault } from './lines/framing';
 import { endToEnd, type Lines, valuesOf } from './lines/header-lines';
+import { withoutSignature } from './lines/signatures';
 import {
   answerTo,
   closeUnread,
@@ -192,10 +193,10 @@ export class Inward {
     const kept = endToEnd(request.rawHeaders, ({ lower, isOfProxy, isForwarded }, value) => {
       if (isOfProxy || (isForwarded && !trustsForwarded)) return true;
       if (lower === 'authorization') return /^authmesh\b/i.test(value);
-      if (lower === 'accept-signature') return value.includes(PROOF_TAG);
       return lower === 'expect' || lower === 'content-length';
     });
-    const lines = isHttp2(request) ? asHttp1(request, kept) : kept;
+    const unsigned = withoutSignature(kept);
+    const lines = isHttp2(request) ? asHttp1(request, unsigned) : unsigned;
     if (trustsForwarded) return lines;
     const { remoteAddress = '' } = request.socket ?? {};
     const isSecure = 'encrypted' in (request.socket ?? {});
