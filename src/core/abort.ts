@@ -24,9 +24,9 @@ export async function pause(ms: number, signal: AbortSignal | null): Promise<voi
   await untilAborted(signal, over).finally(() => clearTimeout(timer));
 }
 
-/** Signals of some libraries have no reason. */
+/** Signals of some libraries have no reason. One that was given may be anything, also null. */
 function reasonOf({ reason }: AbortSignal): unknown {
-  return reason ?? new DOMException('This call was aborted.', 'AbortError');
+  return reason === undefined ? new DOMException('This call was aborted.', 'AbortError') : reason;
 }
 
 /**

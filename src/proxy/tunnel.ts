@@ -91,8 +91,16 @@ function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ALPNProtocols: ['http/1.1'],
     });
-    const onAbort = () => secured.destroy(signal.reason);
     const settle = () => signal.removeEventListener('abort', onAbort);
+    const fail = (error: unknown) => {
+      settle();
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = () => {
+      secured.destroy();
+      fail(signal.reason); // not by the socket, which fails with nothing but an error
+    };
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort);
     secured.once('secureConnect', () => {
@@ -100,11 +108,6 @@ function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise
       secured.off('error', fail);
       resolve(secured);
     });
-    const fail = (error: Error) => {
-      settle();
-      socket.destroy();
-      reject(error);
-    };
     secured.once('error', fail);
   });
 }

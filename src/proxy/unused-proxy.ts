@@ -26,7 +26,7 @@ export function fetchUsesProxy(): boolean {
 /**
  * The log line for a failed global `fetch`, if the environment sets a proxy that it does not use.
  *
- * @param error the error of `fetch`
+ * @param error what `fetch` has thrown: an error, or the reason of a signal, which may be anything
  * @returns null if that is not the reason
  */
 export function unusedProxy(
@@ -34,7 +34,7 @@ export function unusedProxy(
   error: unknown,
   env: Readonly<Record<string, string | undefined>>,
 ): string | null {
-  const { cause } = error as { cause?: { code?: unknown } };
+  const { cause } = (error ?? {}) as { cause?: { code?: unknown } };
   if (!UNREACHED.has(cause?.code) || fetchUsesProxy()) return null;
   try {
     const route = routeTo(url, env);

@@ -186,6 +186,19 @@ describe('a proxy that opens no tunnel', () => {
     await expect(probeRelay(RELAY, ending.signal)).rejects.toThrow('Ctrl+C');
   });
 
+  it('has connected: that ends it, too, whatever the reason is', async () => {
+    let end = () => {};
+    const silent = createServer((socket) => void socket.once('data', () => end())); // the first bytes of TLS
+    const { port } = await proxy({ names: { [HOST]: await serve(silent) } });
+    use(`http://127.0.0.1:${port}`, 'HTTPS_PROXY');
+    for (const reason of [new Error('Ctrl+C'), null, 'Ctrl+C']) {
+      const ending = new AbortController();
+      end = () => ending.abort(reason);
+      const thrown = probeRelay(RELAY.replace('ws:', 'wss:'), ending.signal).catch((error) => ({ error }));
+      expect(await thrown).toEqual({ error: reason });
+    }
+  });
+
   it('does not exist', async () => {
     const gone = createServer();
     await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));

@@ -311,6 +311,15 @@ describe('over http, a target that was restored from a copy, and knows only the 
       isProven: false,
       problem: 'The target did not answer within 0.05 s.',
     });
+    for (const [thrown, problem] of [
+      [null, 'null'],
+      [undefined, 'undefined'],
+      ['no route', 'no route'],
+      [new Error('no route', { cause: new Error('for now') }), 'no route (for now)'],
+    ]) {
+      const failing = { ...asking, fetch: () => Promise.reject(thrown) };
+      expect(await askTarget(new URL(target.url), failing)).toMatchObject({ status: null, problem });
+    }
   });
 
   it('somebody in between who forges a refusal cannot have a request carried out twice', async () => {

@@ -52,7 +52,7 @@ async function deliver(
     if (refusalOf(sent.response) !== null) note(sent.response);
     return sent;
   } catch (error) {
-    note(error as object);
+    if (typeof error === 'object' && error !== null) note(error); // a program's own fetch may throw anything
     throw error;
   }
 }

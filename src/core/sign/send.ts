@@ -23,7 +23,7 @@ export function send(
  * @returns the request to send after that error, with a Content-Length of its own; null after any other error
  */
 export function withoutRepeat(request: Outgoing, error: unknown): Outgoing | null {
-  const { code } = ((error as Error | undefined)?.cause ?? {}) as { code?: unknown };
+  const { code } = ((error as Error | null | undefined)?.cause ?? {}) as { code?: unknown };
   const { bytes, stream } = request;
   if (code !== 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' || stream !== null || bytes === null) return null;
   return { ...request, stream: new Blob([bytes]).stream() };

@@ -62,9 +62,9 @@ export async function askTarget(url: URL, asking: Asking): Promise<TargetAnswer>
     const { answer = null, isProven = false } = answered ?? {};
     return { status, answer, isProven, problem: refusal === undefined ? null : refusal.detail };
   } catch (error) {
-    const { message, cause } = signal.aborted
-      ? new Error(`The target did not answer within ${timeoutMs / 1000} s.`)
-      : (error as Error);
+    const late = signal.aborted && new Error(`The target did not answer within ${timeoutMs / 1000} s.`);
+    // A program's own fetch may throw anything.
+    const { message, cause } = late || (error instanceof Error ? error : new Error(String(error)));
     const why = cause instanceof Error ? `${message} (${cause.message})` : message;
     return { status: null, answer: null, isProven: false, problem: why };
   }
