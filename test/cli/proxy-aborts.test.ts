@@ -8,7 +8,7 @@ import { openDevice } from '@authmesh/sdk/admin';
 import { signRequest } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Backend, type Proxied, type RunningProxy, useProxied } from '../support/proxied';
-import { head, RawClient } from '../support/raw-http';
+import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 
 const createProxied = useProxied();
@@ -156,6 +156,31 @@ it('continues over plain HTTP when a client leaves, at each moment', async () =>
   client.write(head(signed.line, signed.headers));
   expect((await client.response()).status).toBe(200);
   client.destroy();
+  expect(await plain.end()).toBe(0);
+});
+
+it('keeps nothing of a request behind another one whose client leaves before either is answered', async () => {
+  const plain = await proxied.protect(backend.origin, ['--max-spool', '3MiB']);
+  const host = `127.0.0.1:${plain.port}`;
+  const body = Buffer.alloc(2 * 1_048_576); // goes into a file
+  const upload = async () => {
+    const { line, headers } = await signedRaw(proxied.signer, host, {
+      method: 'POST',
+      target: '/fine',
+      body,
+    });
+    return [head(line, [...headers, `Content-Length: ${body.length}`]), body] as const;
+  };
+  const late = await signedRaw(proxied.signer, host, { target: '/late' });
+  const client = await RawClient.connect(plain.port);
+  const { length } = backend.seen;
+  client.write(head(late.line, late.headers), ...(await upload()));
+  await expect.poll(() => backend.seen.length, { timeout: 10_000 }).toBe(length + 2);
+  client.socket.resetAndDestroy();
+  await expect
+    .poll(async () => (await exchange(plain.port, ...(await upload()))).status, { timeout: 10_000 })
+    .toBe(200);
+  for (const response of opened.splice(0)) response.end();
   expect(await plain.end()).toBe(0);
 });
 
