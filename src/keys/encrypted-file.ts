@@ -83,8 +83,8 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 
   async remove(ref: string, context: KeyContext) {
-    keptPassphrases.forget(context);
     await files.remove(ref, context);
+    keptPassphrases.forget(context);
   },
 } satisfies KeyBackend);
 

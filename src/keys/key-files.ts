@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { AmeshError } from '../core/errors/amesh-error';
 import { PROCESS_CODES } from '../process/errors/codes';
 import { isMissing } from '../storage/files/file-store';
@@ -10,6 +10,9 @@ import type { KeyContext } from './backend';
 import { NEW_IDENTITY, NO_BACKUP } from './passphrase';
 
 const FOLDER = 'keys';
+const IDENTITY = 'identity.json';
+/** No identity is longer. */
+const MAX_IDENTITY_BYTES = 1_048_576;
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The key files of a backend: `keys/<name><ending>` in the folder of the identity. */
@@ -48,9 +51,14 @@ export class KeyFiles {
     }
   }
 
-  /** Removes a file. It is not an error if there is none. */
+  /**
+   * Removes a file. It is not an error if there is none.
+   *
+   * @throws Error if identity.json names the file: without it, the machine would have no key
+   */
   async remove(ref: string, { dir }: KeyContext): Promise<void> {
     this.#assertRef(ref);
+    if (await isNamed(ref, dir)) throw new Error(`The key ${ref} is that of this machine, and stays.`);
     await rm(join(dir, ref), { force: true });
   }
 
@@ -62,6 +70,19 @@ export class KeyFiles {
       PROCESS_CODES.identity_unreadable,
       'identity.json names a key file that amesh did not write.',
     );
+  }
+}
+
+/** Whether identity.json names a key file, even if nothing else in it can be read. */
+async function isNamed(ref: string, dir: string): Promise<boolean> {
+  try {
+    return Buffer.from(await readRegularFile(join(dir, IDENTITY), MAX_IDENTITY_BYTES)).includes(
+      basename(ref),
+    );
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (isMissing(error) || code === 'EISDIR' || code === 'ENOTFILE') return false; // something else is in its place
+    throw error;
   }
 }
 

@@ -66,8 +66,8 @@ export const tpm2: KeyMethods = Object.freeze({
   },
 
   async remove(ref: string, context: KeyContext) {
-    keptPins.forget(context);
     await files.remove(ref, context);
+    keptPins.forget(context);
   },
 } satisfies KeyMethods);
 

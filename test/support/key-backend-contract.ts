@@ -1,3 +1,5 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { KeyBackend, KeyContext } from '@authmesh/sdk/admin';
 import type { Signer } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -99,6 +101,15 @@ export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<B
       expect(other.ref).not.toBe(ref);
       expect(Buffer.from(other.publicKey)).not.toEqual(Buffer.from(publicKey));
       await backend.remove(other.ref, context);
+      expect((await backend.open(ref, context)).publicKey).toHaveLength(33);
+    });
+
+    it.each(['an identity', 'a damaged one'])('removes no key that %s names', async (which) => {
+      const path = join(context.dir, 'identity.json');
+      const text = JSON.stringify({ key: { backend: backend.id, ref } });
+      await writeFile(path, which === 'an identity' ? text : text.slice(0, -2));
+      await expect(backend.remove(ref, context)).rejects.toThrow(/is that of this machine/);
+      await rm(path);
       expect((await backend.open(ref, context)).publicKey).toHaveLength(33);
     });
 
