@@ -6,7 +6,7 @@ import { parseHosts } from '../../core/wire/authority';
 import { PROCESS_CODES } from '../../process/errors/codes';
 import type { DocumentStore } from '../../storage/document-store';
 import type { FileStore } from '../../storage/files/file-store';
-import type { DeviceIdentity } from '../../trust/identity';
+import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { sharedKey } from '../../trust/list/keys';
 import { ListStore } from '../../trust/list/list-store';
 import { NOWHERE } from '../../trust/list/seen';
@@ -59,6 +59,8 @@ export async function sealFirstList(
 ): Promise<void> {
   if (store.stamp(firstKey(identity)) === 'absent') return;
   await store.locked('setup', async (assertHeld) => {
+    const present = await readIdentity(store).catch(() => null);
+    if (present?.deviceId !== identity.deviceId) return; // the list is that of another identity now
     const hosts = await readFirstHosts(store, identity);
     if (hosts === null) return;
     const place = shared ?? store;

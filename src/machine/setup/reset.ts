@@ -6,7 +6,7 @@ import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
-import type { Device } from '../../trust/device';
+import { assertSameKey, type Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
@@ -48,8 +48,8 @@ export interface ResetOptions {
  * content of an older one, such as a restored backup. It keeps a copy of the old list, and swaps the new one in in one step, so
  * that a server always finds a list.
  *
- * @throws NoIdentityError; AmeshError of the key backend, and `list_moved` if a later owner seals the list; with `keep` also
- *   what {@link readOlderList} throws
+ * @throws NoIdentityError; AmeshError of the key backend, and `list_moved` if a later owner seals the list; AllowListIntegrityError for
+ *   a signer with another key than the identity; with `keep` also what {@link readOlderList} throws
  */
 export async function resetTrust(
   dir: string,
@@ -63,6 +63,7 @@ export async function resetTrust(
     if (identity === null) throw new NoIdentityError(dir);
     const trust = await trustOf(identity, env);
     const { list } = trust;
+    if (given !== undefined) assertSameKey(identity, given); // another identity may have replaced its own
     const { backend, ref } = identity.key;
     const signer = given ?? (await findBackend(backend).open(ref, { dir, env }));
     const shared = sharedStoreOf(env);
