@@ -38,7 +38,14 @@ export {
   finishRotation,
 } from '../machine/rotate/finish';
 export { type RotateOptions, type Rotating, rotateKey } from '../machine/rotate/start';
-export { type TellOptions, type Told, type ToldRotation, tellTargets } from '../machine/rotate/tell';
+export {
+  type Addressed,
+  type TellOptions,
+  type Told,
+  type ToldRotation,
+  targetsAt,
+  tellTargets,
+} from '../machine/rotate/tell';
 export { type Withdrawn, type WithdrawOptions, withdrawRotation } from '../machine/rotate/withdraw';
 export type { TargetAnswer } from '../machine/rotation/ask-target';
 export { workTreeOf } from '../machine/setup/git-ignore';

@@ -7,7 +7,7 @@ import type { PagedList } from '../../trust/format/paged-list';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { MACHINE_CODES } from '../errors/codes';
 import { endRotation } from '../rotation/change-rotation';
-import { hasSaid, type OwnRotation, openRotationFile } from '../rotation/rotation-file';
+import { hasSaid, isOf, type OwnRotation, openRotationFile } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { named } from './named';
 import { takenBack } from './taken-back';
@@ -34,30 +34,45 @@ export interface Finished {
 /**
  * Ends a rotation: removes the former key. From then on, only the next key signs.
  *
- * @throws AmeshError `not_rotating`, `rotation_unfinished`, `rotation_unreadable`, `unknown_name`, `store_busy`; of the key backend
+ * @throws AmeshError `not_rotating`, `rotation_final` if it is being withdrawn, `rotation_unfinished`, `rotation_unreadable`,
+ *   `unknown_name`, `store_busy`; of the key backend
  */
 export async function finishRotation(
   device: Device,
   env: Env,
-  { force = false, urls = [], fetch }: FinishOptions = {},
+  { force = false, urls = [], fetch, onChange }: FinishOptions = {},
 ): Promise<Finished> {
-  const { store } = device;
-  const rotation = await expectRotation(store);
-  const list = await device.trust.read();
-  const left = Object.entries(rotation.targets).flatMap(([id, told]) => {
-    const target = list.entry(id);
-    return target === undefined || hasSaid(told, 'accepted', target) ? [] : [id];
-  });
-  if (left.length > 0 && !force) throw unfinished(rotation, left, list);
-  const told = await tellTargets(device, rotation, 'retire', urls, env, { fetch });
-  await store.locked(SETUP, async (assertHeld) => {
-    const found = await openRotationFile(store);
-    if (found?.rotation.own !== rotation.own) return; // another command has done it
+  const { store, trust } = device;
+  const rotation = expectRotation(await readBoth(store));
+  const assertFollowed = async (found: OwnRotation) => {
+    const list = await trust.read();
+    const left = leftOf(found, list);
+    if (left.length > 0 && !force) throw unfinished(found, left, list);
+    return left;
+  };
+  await assertFollowed(rotation);
+  const told = await tellTargets(device, rotation, 'retire', urls, env, { fetch, onChange });
+  const left = await store.locked(SETUP, async (assertHeld) => {
+    // While the targets were told, another command may have withdrawn the rotation, or a target may have forgotten the next key.
+    const found = await readBoth(store);
+    if (isFinished(found, rotation)) return [];
+    const left = await assertFollowed(expectRotation(found, rotation.own));
+    assertHeld();
+    onChange?.();
     await removeKey(store, rotation.former, env);
     assertHeld();
     await endRotation(store, rotation.own);
+    return left;
   });
   return { rotation, told, left };
+}
+
+/** The IDs of targets in a list that have not accepted the next key, or have not proven that. */
+function leftOf({ targets }: OwnRotation, list: Pick<PagedList, 'entry'>): string[] {
+  return Object.entries(targets).flatMap(([id, told]) => {
+    const target = list.entry(id);
+    return target === undefined || hasSaid(told, 'accepted', target) ? [] : [id];
+  });
 }
 
 function unfinished(
@@ -75,17 +90,34 @@ function unfinished(
   );
 }
 
+/** What a folder says about its key. */
+interface Found {
+  readonly rotation: OwnRotation | undefined;
+  readonly identity: DeviceIdentity | null;
+}
+
+async function readBoth(store: FileStore): Promise<Found> {
+  return { rotation: (await openRotationFile(store))?.rotation, identity: await readIdentity(store) };
+}
+
+/** Whether another command has finished a rotation. If it was withdrawn instead, the identity has its former key. */
+function isFinished({ rotation, identity }: Found, { own, next }: OwnRotation): boolean {
+  if (rotation?.own === own) return false;
+  return identity?.deviceId === next.deviceId || identity?.was?.includes(next.deviceId) === true;
+}
+
 /**
- * @throws AmeshError `not_rotating` if there is no rotation, or this machine does not have the next key yet; `rotation_final` if it
- * is being withdrawn
+ * @param own the statement of the rotation; default: any
+ * @throws AmeshError `not_rotating` if there is no rotation, or this machine does not have the next key; `rotation_final` if it is
+ * being withdrawn
  */
-async function expectRotation(store: FileStore): Promise<OwnRotation> {
-  const rotation = (await openRotationFile(store))?.rotation;
-  const identity = await readIdentity(store);
-  if (rotation === undefined || identity?.deviceId !== rotation.next.deviceId)
-    throw new AmeshError(MACHINE_CODES.not_rotating);
-  if (rotation.withdrawnAt === undefined) return rotation;
-  throw takenBack();
+function expectRotation({ rotation, identity }: Found, own = rotation?.own): OwnRotation {
+  const isOwn =
+    rotation !== undefined && rotation.own === own && identity !== null && isOf(rotation, identity);
+  if (!isOwn) throw new AmeshError(MACHINE_CODES.not_rotating);
+  if (rotation.withdrawnAt !== undefined) throw takenBack();
+  if (identity.deviceId !== rotation.next.deviceId) throw new AmeshError(MACHINE_CODES.not_rotating);
+  return rotation;
 }
 
 /** Removes a key that nothing names any more. A key that cannot be removed stays, and stops nothing. */

@@ -40,11 +40,16 @@ function isDue(statement: string, nowMs: number): boolean {
   return !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS);
 }
 
-/** Renews statements that are too old for targets that have not accepted the next key. */
+/**
+ * Renews statements that are too old for targets that have not accepted the next key.
+ *
+ * @param onChange called before they are written
+ */
 export async function renewStatements(
   store: FileStore,
   rotation: OwnRotation,
   env: Env,
+  onChange?: () => void,
 ): Promise<OwnRotation> {
   const nowMs = Date.now();
   const old = Object.entries(rotation.targets).filter(
@@ -57,6 +62,7 @@ export async function renewStatements(
   const keys = await openBoth(store, rotation, env);
   const renewed: Record<string, string> = {};
   for (const [targetId] of old) renewed[targetId] = await signRotation({ ...keys, targetId, nowMs });
+  onChange?.();
   const changed = await changeRotation(store, (now) => {
     if (now.own !== rotation.own) return undefined;
     const targets = Object.entries(now.targets).map(([id, told]) => [

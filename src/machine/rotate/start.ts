@@ -49,6 +49,8 @@ export interface RotateOptions {
    * AMESH_OWNER_KEY. Default: they do not.
    */
   readonly haveInstancesBoth?: ((owners: string) => Promise<boolean>) | undefined;
+  /** Called before each step that changes something: a file, a key, or the list. */
+  readonly onChange?: (() => void) | undefined;
 }
 
 /** A rotation that was begun or continued. */
@@ -90,7 +92,7 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const rotation = going ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
     const isNew = going === null;
     if (identity.deviceId === rotation.next.deviceId) {
-      const renewed = await renewStatements(store, rotation, env);
+      const renewed = await renewStatements(store, rotation, env, options.onChange);
       await renewSuccession(store, shared, rotation, identity, env);
       const as = { isNew, isSwapped: false, waitsForOwners: null, cancelled: [] };
       return { rotation: renewed, identity, ...as };
@@ -98,7 +100,8 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const waitsForOwners = await ownersToSet(rotation, identity, env, shared, options);
     const unchanged = { isNew, isSwapped: false, waitsForOwners, cancelled: [] };
     if (waitsForOwners !== null) return { rotation, identity, ...unchanged };
-    const { sealed, cancelled } = await seal(store, shared, rotation, identity, env);
+    const sealing = { store, shared, rotation, identity, env, assertHeld, onChange: options.onChange };
+    const { sealed, cancelled } = await seal(sealing);
     assertHeld();
     const swapped = { isNew, isSwapped: true, waitsForOwners, cancelled };
     return { rotation: sealed, identity: await swap(store, sealed), ...swapped };
@@ -169,6 +172,7 @@ async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnR
     const next = await backend.open(made.ref, context);
     const rotation = await describe(beginning, { former, next, backend, ref: made.ref });
     assertHeld();
+    options.onChange?.();
     if (!(await writeRotationFile(store, found?.bytes ?? null, rotation))) throw rotationChanged(store);
     return rotation;
   } catch (error) {
@@ -253,12 +257,12 @@ async function ownersToSet(
  * @returns the rotation, with all targets in that list and with statements that are still valid; and the tokens that were cancelled
  */
 async function seal(
-  store: FileStore,
-  shared: DocumentStore | null,
-  rotation: OwnRotation,
-  identity: DeviceIdentity,
-  env: Env,
+  sealing: Omit<Beginning, 'found'> & {
+    readonly rotation: OwnRotation;
+    readonly onChange: RotateOptions['onChange'];
+  },
 ): Promise<{ readonly sealed: OwnRotation; readonly cancelled: readonly string[] }> {
+  const { store, shared, rotation, identity, env, assertHeld, onChange } = sealing;
   const keys = await openBoth(store, rotation, env);
   const owners = await trustDuring(rotation, identity, env);
   const trust = openTrust(store, { ...owners, signer: keys.next }, shared);
@@ -266,6 +270,8 @@ async function seal(
   const targetId = rotation.former.deviceId;
   const succession = await signRotation({ ...keys, targetId, nowMs: Date.now() });
   let cancelled: readonly string[] = [];
+  assertHeld(); // a person may have been asked since, and another command may have withdrawn the rotation
+  onChange?.();
   await trust.takeOver((draft) => {
     moveOwner(draft, draft.before, succession);
     cancelled = cancelPendingTokens(draft, Math.floor(Date.now() / 1000));

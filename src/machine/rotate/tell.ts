@@ -1,3 +1,4 @@
+import type { TrustedDevice } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { toRotationField, toWithdrawal } from '../../core/rotation/field';
@@ -5,6 +6,7 @@ import { shownUrl } from '../../core/sign/refusal';
 import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
+import type { PagedList } from '../../trust/format/paged-list';
 import { askTarget, type TargetAnswer } from '../rotation/ask-target';
 import { noteAnswers, toldOf } from '../rotation/change-rotation';
 import { withoutWorkingKey } from '../rotation/live-device';
@@ -29,6 +31,29 @@ export interface ToldRotation extends Pick<OwnRotation, 'former' | 'targets'> {
 export interface TellOptions {
   /** Sends the requests; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /** Called before each step that changes something: a file, a key, the list, or what a target knows. */
+  readonly onChange?: (() => void) | undefined;
+}
+
+/** A URL, and the target in the list that has its host. */
+export interface Addressed {
+  /** The URL. */
+  readonly url: URL;
+  /** Its entry in the list. */
+  readonly target: TrustedDevice;
+}
+
+/**
+ * The targets at some URLs.
+ *
+ * @throws AmeshError `unknown_name` if no target in the list has the host of a URL
+ */
+export function targetsAt(list: Pick<PagedList, 'targetOf'>, urls: readonly URL[]): Addressed[] {
+  return urls.map((url) => {
+    const target = list.targetOf(url.host);
+    if (target !== undefined) return { url, target };
+    throw new AmeshError(TRUST_CODES.unknown_name, `No target in the list has the host ${url.host}.`);
+  });
 }
 
 /**
@@ -44,17 +69,13 @@ export async function tellTargets(
   what: 'rotate' | 'withdraw' | 'retire',
   urls: readonly URL[],
   env: Env,
-  { fetch }: TellOptions = {},
+  { fetch, onChange }: TellOptions = {},
 ): Promise<Told[]> {
   const { trust, store } = device;
-  const list = await trust.read();
-  const known = urls.map((url) => {
-    const target = list.targetOf(url.host);
-    if (target !== undefined) return { url, target };
-    throw new AmeshError(TRUST_CODES.unknown_name, `No target in the list has the host ${url.host}.`);
-  });
+  const known = targetsAt(await trust.read(), urls);
   if (known.length === 0) return [];
   const former = await openKey(rotation.former, store, env);
+  onChange?.();
   const all: Told[] = [];
   for (const { url, target } of known) {
     const told = toldOf(rotation, target.deviceId);

@@ -11,13 +11,13 @@ import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { cancelPendingTokens } from '../../trust/tokens';
 import { MACHINE_CODES } from '../errors/codes';
-import { changeRotation, endRotation } from '../rotation/change-rotation';
+import { changeRotation, endRotation, rotationChanged } from '../rotation/change-rotation';
 import { formerIdentity } from '../rotation/next-identity';
 import { trustDuring } from '../rotation/own-trust';
-import { isOf, type OwnRotation, openRotationFile, unwithdrawn } from '../rotation/rotation-file';
+import { isOf, type OwnRotation, readRotationFile, unwithdrawn } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { removeKey } from './finish';
-import { type TellOptions, type Told, tellTargets } from './tell';
+import { type TellOptions, type Told, targetsAt, tellTargets } from './tell';
 
 /** How to take a rotation back. */
 export interface WithdrawOptions extends TellOptions {
@@ -44,29 +44,67 @@ export interface Withdrawn {
  * more targets, it continues where it was.
  *
  * @throws AmeshError `not_rotating`, `rotation_final` if other instances have seen a list of the next key, `unknown_name`,
- *   `store_busy`; of the key backend of the former key
+ *   `store_busy`, `store_conflict` if another command has changed the rotation meanwhile; of the key backend of the former key
  */
 export async function withdrawRotation(
   device: Device,
   env: Env,
-  { urls = [], force = false, fetch }: WithdrawOptions = {},
+  { urls = [], force = false, fetch, onChange }: WithdrawOptions = {},
 ): Promise<Withdrawn> {
-  const { store, trust } = device;
-  const found = await openRotationFile(store);
-  const present = await readIdentity(store);
-  if (found === null || present === null || !isOf(found.rotation, present))
+  const { store } = device;
+  const { own } = await expectRotation(store);
+  const { rotation, former } = await store.locked(SETUP, () => mark(device, own, urls, env, onChange));
+  const told = await tellTargets(device, rotation, 'withdraw', urls, env, { fetch, onChange });
+  const done = await store.locked(SETUP, async (assertHeld) => {
+    const present = await expectIdentity(store);
+    const found = await readRotationFile(store);
+    if (found?.own === own) return goBack({ store, env, former, force, assertHeld }, found);
+    if (present.deviceId === rotation.former.deviceId) return { identity: present, left: [] }; // another command has done it
+    throw rotationChanged(store);
+  });
+  return { rotation, told, ...done };
+}
+
+/** @throws AmeshError `not_rotating` */
+async function expectRotation(store: FileStore): Promise<OwnRotation> {
+  const [rotation, present] = [await readRotationFile(store), await readIdentity(store)];
+  if (rotation === null || present === null || !isOf(rotation, present))
     throw new AmeshError(MACHINE_CODES.not_rotating);
-  await assertOwnListOnly(device, found.rotation, env);
+  return rotation;
+}
+
+async function expectIdentity(store: FileStore): Promise<DeviceIdentity> {
+  const identity = await readIdentity(store);
+  if (identity === null) throw new NoIdentityError(store.dir);
+  return identity;
+}
+
+/**
+ * Marks a rotation as withdrawn: no other command goes on with it from then on, so this checks first whether that can succeed.
+ *
+ * @param own the statement of the rotation
+ * @returns the rotation, and its former key, opened
+ * @throws AmeshError like {@link withdrawRotation}
+ */
+async function mark(
+  device: Device,
+  own: string,
+  urls: readonly URL[],
+  env: Env,
+  onChange: TellOptions['onChange'],
+): Promise<{ readonly rotation: OwnRotation; readonly former: Signer }> {
+  const { store, trust } = device;
+  const found = await expectRotation(store);
+  if (found.own !== own) throw rotationChanged(store); // while this command waited for the lock
+  await assertOwnListOnly(device, found, env);
+  targetsAt(await trust.read(), urls);
+  const former = await open(found.former, store.dir, env);
   const withdrawnAt = Math.floor(Date.now() / 1000);
-  const mark = (rotation: OwnRotation) =>
-    rotation.withdrawnAt === undefined ? { ...rotation, withdrawnAt } : undefined;
-  const rotation = await store.locked(SETUP, () => changeRotation(store, mark));
-  if (rotation === null) throw new AmeshError(MACHINE_CODES.not_rotating);
-  const told = await tellTargets(device, rotation, 'withdraw', urls, env, { fetch });
-  const list = await trust.read();
-  const identity = await store.locked(SETUP, (assertHeld) => goBack(store, rotation, env, assertHeld));
-  const left = await forget(store, rotation, env, (id) => (force ? undefined : list.entry(id)));
-  return { rotation, identity, told, left };
+  onChange?.();
+  const rotation = await changeRotation(store, (now) =>
+    now.withdrawnAt === undefined ? { ...now, withdrawnAt } : undefined,
+  );
+  return { rotation: rotation ?? found, former };
 }
 
 /**
@@ -82,54 +120,59 @@ async function assertOwnListOnly({ trust }: Device, { next }: OwnRotation, env: 
   );
 }
 
-/** Seals the list with the former key, gives that key to the identity, and removes the next key. */
-async function goBack(
-  store: FileStore,
-  rotation: OwnRotation,
-  env: Env,
-  assertHeld: () => void,
-): Promise<DeviceIdentity> {
-  const former = await open(rotation.former, store.dir, env);
-  for (;;) {
-    const bytes = await store.read(IDENTITY_KEY);
-    const present = await readIdentity(store);
-    if (present === null || bytes === null) throw new NoIdentityError(store.dir);
-    const back = await statementBack(rotation, former, store.dir, env);
-    const trust = await trustDuring(rotation, present, env);
-    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver((draft) => {
-      moveOwner(draft, draft.before, back);
-      cancelPendingTokens(draft, Math.floor(Date.now() / 1000));
-    });
-    if (present.deviceId !== rotation.next.deviceId) return present;
-    const identity = formerIdentity(present, rotation, back);
-    assertHeld();
-    if (await writeIdentity(store, bytes, identity)) return identity; // otherwise the device was renamed in the meantime
-  }
+interface GoingBack {
+  readonly store: FileStore;
+  readonly env: Env;
+  /** The former key. */
+  readonly former: Signer;
+  /** Whether to give up targets that may not know it. */
+  readonly force: boolean;
+  readonly assertHeld: () => void;
 }
 
 /**
- * Removes the next key, and ends the rotation if all targets know that it was withdrawn.
- *
- * @returns the IDs of targets that may not know it
+ * Seals the list with the former key, gives that key to the identity, removes the next key, and ends the rotation if all targets know
+ * that it was withdrawn.
  */
-async function forget(
-  store: FileStore,
-  { own, next }: OwnRotation,
-  env: Env,
-  entryOf: Parameters<typeof unwithdrawn>[1],
-): Promise<string[]> {
-  return store.locked(SETUP, async (assertHeld) => {
-    const found = await openRotationFile(store);
-    if (found?.rotation.own !== own) return []; // another command has done it
-    await removeKey(store, next, env);
-    let left: string[] = [];
-    assertHeld();
-    await endRotation(store, own, (rotation) => {
-      left = unwithdrawn(rotation, entryOf);
-      return left.length === 0;
-    });
-    return left;
+async function goBack(
+  going: GoingBack,
+  rotation: OwnRotation,
+): Promise<Pick<Withdrawn, 'identity' | 'left'>> {
+  const { store, env, former, force, assertHeld } = going;
+  const owners = await trustDuring(rotation, await expectIdentity(store), env);
+  const trust = openTrust(store, { ...owners, signer: former }, sharedStoreOf(env));
+  const list = await trust.read();
+  const back = await statementBack(rotation, former, store.dir, env);
+  assertHeld();
+  await trust.takeOver((draft) => {
+    moveOwner(draft, draft.before, back);
+    cancelPendingTokens(draft, Math.floor(Date.now() / 1000));
   });
+  assertHeld();
+  const identity = await swapBack(store, rotation, back);
+  await removeKey(store, rotation.next, env);
+  let left: string[] = [];
+  assertHeld();
+  await endRotation(store, rotation.own, (now) => {
+    left = unwithdrawn(now, (id) => (force ? undefined : list.entry(id)));
+    return left.length === 0;
+  });
+  return { identity, left };
+}
+
+/** Gives the former key to the identity, in one step. */
+async function swapBack(
+  store: FileStore,
+  rotation: OwnRotation,
+  back: string | undefined,
+): Promise<DeviceIdentity> {
+  for (;;) {
+    const bytes = await store.read(IDENTITY_KEY);
+    const present = await expectIdentity(store);
+    if (bytes === null || present.deviceId !== rotation.next.deviceId) return present;
+    const identity = formerIdentity(present, rotation, back);
+    if (await writeIdentity(store, bytes, identity)) return identity; // otherwise the device was renamed in the meantime
+  }
 }
 
 /** The statement that shows running processes that the former key is right again; undefined if the next key can no longer sign. */
