@@ -2,6 +2,7 @@ import { finishRotation } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { inSteps } from '../failures/changes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
@@ -23,9 +24,12 @@ export const rotateFinish = defineCommand({
     const device = await openMachine();
     if (args.force)
       await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
-    const { rotation, told, left } = await finishRotation(device, process.env, { force: args.force, urls });
     const entries = await device.trust.read();
     const { list } = entries.head;
+    const { force } = args;
+    const { rotation, told, left } = await inSteps((onChange) =>
+      finishRotation(device, process.env, { force, urls, onChange }),
+    );
     const inAgent = rotation.former.key.backend === 'ssh-agent';
     return {
       json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, list, told, left },

@@ -4,6 +4,7 @@ import { defineCommand } from 'citty';
 import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { inSteps } from '../failures/changes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
@@ -31,10 +32,10 @@ export const rotateWithdraw = defineCommand({
     if (args.next !== undefined) return withdrawOther(device, args.next, urls);
     await confirm('Go back to the former key, and remove the next one?', args.yes);
     const list = await device.trust.read(); // read before the list belongs to the former key again
-    const { rotation, identity, told, left } = await withdrawRotation(device, process.env, {
-      urls,
-      force: args.force,
-    });
+    const { force } = args;
+    const { rotation, identity, told, left } = await inSteps((onChange) =>
+      withdrawRotation(device, process.env, { urls, force, onChange }),
+    );
     const nextId = rotation.next.deviceId;
     const names = namesOf(
       left.map((id) => ({ deviceId: id, friendlyName: list.entry(id)?.friendlyName ?? null })),
@@ -62,7 +63,9 @@ async function withdrawOther(device: Device, nextId: string, urls: readonly URL[
   if (urls.length === 0) throw new UsageError('Name a URL of each target that has the next key.');
   const { identity } = device;
   const rotation = { former: identity, next: { deviceId: nextId }, targets: {} };
-  const told = await tellTargets(device, rotation, 'withdraw', urls, process.env);
+  const told = await inSteps((onChange) =>
+    tellTargets(device, rotation, 'withdraw', urls, process.env, { onChange }),
+  );
   const isDone = told.every(({ answer }) => answer === 'refused');
   return {
     json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left: leftOf(told) },

@@ -1,11 +1,12 @@
-import { type Rotating, rotateKey, tellTargets } from '@authmesh/sdk/admin';
+import { type Rotating, rotateKey, targetsAt, tellTargets } from '@authmesh/sdk/admin';
 import { type Device, findBackend, type ListHead } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Followers, followedText, followerRows, followersOf, namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { inSteps } from '../failures/changes';
 import { machineDir, openMachine } from '../machine/machine';
-import { confirm, isAttended } from '../terminal/prompt';
+import { askYesNo, isAttended } from '../terminal/prompt';
 import { here } from '../words/here';
 import { likelyUrl } from '../words/likely-url';
 import { table } from '../words/table';
@@ -54,59 +55,74 @@ export const rotate = defineCommand({
       return compromised();
     }
     const { backend, key, socket } = args;
-    const rotating = await rotateKey(machineDir(), process.env, {
-      backend,
-      agentKey: key,
-      agentSocket: socket,
-      haveInstancesBoth: (owners) => askForInstances(owners, args.yes),
+    if (urls.length > 0) targetsAt(await (await openMachine()).trust.read(), urls); // before the key is replaced
+    return inSteps(async (onChange) => {
+      const rotating = await rotateKey(machineDir(), process.env, {
+        backend,
+        agentKey: key,
+        agentSocket: socket,
+        haveInstancesBoth: (owners) => askForInstances(owners, args.yes),
+        onChange,
+      });
+      onChange();
+      return report(
+        rotating,
+        urls,
+        [backend, key, socket].some((flag) => flag !== undefined),
+      );
     });
-    const device = await openMachine();
-    const { rotation } = rotating;
-    const told =
-      rotating.waitsForOwners === null
-        ? await tellTargets(device, rotation, 'rotate', urls, process.env)
-        : [];
-    const list = await device.trust.read();
-    const now = (await readAgain(device, rotating)) ?? rotation;
-    const followers = followersOf(now, list, rotating.identity.deviceId);
-    const { formerId, nextId, startedAt, targets } = followers;
-    const { isNew, isSwapped, waitsForOwners, cancelled } = rotating;
-    return {
-      json: {
-        deviceId: rotating.identity.deviceId,
-        formerId,
-        nextId,
-        startedAt,
-        isNew,
-        isSwapped,
-        waitsForOwners,
-        list: list.head.list,
-        cancelled,
-        targets,
-        told,
-      },
-      data: table(followerRows(followers)),
-      notes: [
-        ...(await begunNotes(device, rotating)),
-        ...(rotating.isNew || [backend, key, socket].every((flag) => flag === undefined)
-          ? []
-          : [`  A rotation was under way, and continues with ${nextId}: no other key was made.`]),
-        ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners, list.head)),
-        ...toldNotes(told),
-        ...(waitsForOwners === null ? nextNotes(followers) : []),
-      ],
-    };
   },
 });
 
-/** Without a terminal nobody can be asked, so the command stops before that step. */
+/**
+ * Tells targets, and says how far the rotation is.
+ *
+ * @param choosesKey whether the user has chosen the next key
+ */
+async function report(rotating: Rotating, urls: readonly URL[], choosesKey: boolean): Promise<Result> {
+  const { rotation, isNew, isSwapped, waitsForOwners, cancelled } = rotating;
+  const device = await openMachine();
+  const told =
+    waitsForOwners === null ? await tellTargets(device, rotation, 'rotate', urls, process.env) : [];
+  const list = await device.trust.read();
+  const now = (await readAgain(device, rotating)) ?? rotation;
+  const followers = followersOf(now, list, rotating.identity.deviceId);
+  const { formerId, nextId, startedAt, targets } = followers;
+  return {
+    json: {
+      deviceId: rotating.identity.deviceId,
+      formerId,
+      nextId,
+      startedAt,
+      isNew,
+      isSwapped,
+      waitsForOwners,
+      list: list.head.list,
+      cancelled,
+      targets,
+      told,
+    },
+    data: table(followerRows(followers)),
+    notes: [
+      ...(await begunNotes(device, rotating)),
+      ...(isNew || !choosesKey
+        ? []
+        : [`  A rotation was under way, and continues with ${nextId}: no other key was made.`]),
+      ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners, list.head)),
+      ...toldNotes(told),
+      ...(waitsForOwners === null ? nextNotes(followers) : []),
+    ],
+  };
+}
+
+/**
+ * Whether each instance has both keys. The next key is made already, so a no is no reason to stop: the command says what they need.
+ * Without a terminal nobody can be asked.
+ */
 async function askForInstances(owners: string, yes: boolean | undefined): Promise<boolean> {
-  if (!yes && !isAttended()) return false;
-  await confirm(
-    `From now on the next key seals the list. Instances that do not have AMESH_OWNER_KEY=${owners} will refuse every request. Do all of them have it?`,
-    yes,
-  );
-  return true;
+  if (yes) return true;
+  const question = `From now on the next key seals the list. Instances that do not have AMESH_OWNER_KEY=${owners} will refuse every request. Do all of them have it?`;
+  return isAttended() && askYesNo(question);
 }
 
 async function readAgain({ store }: Device, { rotation }: Rotating) {

@@ -22,18 +22,24 @@ export class UsageError extends Error {
 /** The user said no: exit code 8. */
 export class DeclinedError extends Error {
   override readonly name = 'DeclinedError';
+  /** Whether nothing was changed. */
+  readonly isUnchanged = true;
 
   constructor() {
-    super(`Cancelled. ${UNCHANGED}`);
+    super('Cancelled.');
   }
 }
 
 /** The user pressed Ctrl+C, or the process received SIGTERM: exit code 130. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
+  /** Whether nothing was changed. */
+  readonly isUnchanged: boolean;
 
-  constructor(message = `Interrupted. ${UNCHANGED}`) {
-    super(message);
+  /** @param message says what was changed; default: nothing was */
+  constructor(message?: string) {
+    super(message ?? 'Interrupted.');
+    this.isUnchanged = message === undefined;
   }
 }
 

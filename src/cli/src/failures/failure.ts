@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import type { AmeshCode } from '@authmesh/sdk/core';
 import type { Found } from '../command-line/find-command';
 import type { CommandCode } from '../errors/codes';
-import { CommandError, DeclinedError, InterruptedError, UsageError } from '../errors/errors';
+import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors/errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
 import { loadCore, loadList } from '../machine/load';
 import { commandHere, here } from '../words/here';
 import { pairAgain } from './again';
+import { isLate } from './changes';
 import { fixOf } from './fixes';
 
 /** A failure for output as JSON or text. */
@@ -38,13 +39,13 @@ type Failed = Pick<Found, 'path' | 'rawArgs'>;
  * @param usage its usage line
  */
 export async function toFailure(error: unknown, failed: Failed, usage: string): Promise<Failure> {
-  return (
+  const failure =
     ofCommandLine(error, usage) ??
     (await ofSdk(error, failed)) ??
     (await ofVariable(error)) ??
     (await ofSystem(error, failed.path)) ??
-    ofItself(error)
-  );
+    ofItself(error);
+  return isLate(error) ? { ...failure, sayUnchanged: false } : failure;
 }
 
 /** An error of the command line itself; null for any other error. */
@@ -53,11 +54,18 @@ function ofCommandLine(error: unknown, usage: string): Failure | null {
     const { message, hint = '' } = error;
     return wrongUsage(message, hint, error.usage ?? usage);
   }
-  if (error instanceof DeclinedError) return quietly('declined', error.message, EXIT.declined);
-  if (error instanceof InterruptedError) return quietly('interrupted', error.message, EXIT.interrupted);
+  if (error instanceof DeclinedError || error instanceof InterruptedError) return stopped(error);
   if (!(error instanceof CommandError)) return null;
   const { code, message, hint, isUnchanged } = error;
   return { code, message, hint, exitCode: EXIT_OF_CODE[code] ?? EXIT.failure, sayUnchanged: isUnchanged };
+}
+
+/** The user has stopped the command. */
+function stopped(error: DeclinedError | InterruptedError): Failure {
+  const code = error instanceof DeclinedError ? 'declined' : 'interrupted';
+  const isUnchanged = error.isUnchanged && !isLate(error);
+  const message = isUnchanged ? `${error.message} ${UNCHANGED}` : error.message;
+  return { code, message, hint: '', exitCode: EXIT[code], sayUnchanged: false };
 }
 
 /** An error with a code; null for any other error. */
@@ -124,8 +132,4 @@ function ofItself(error: unknown): Failure {
 
 function wrongUsage(message: string, hint: string, usage?: string): Failure {
   return { code: 'usage', message, hint, usage, exitCode: EXIT.usage, sayUnchanged: true };
-}
-
-function quietly(code: CommandCode, message: string, exitCode: ExitCode): Failure {
-  return { code, message, hint: '', exitCode, sayUnchanged: false };
 }
