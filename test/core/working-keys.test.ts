@@ -200,6 +200,21 @@ describe('A working key', () => {
     }
   });
 
+  it('has to count until the end of a body, as docs/protocol.md says: its request can be signed again', async () => {
+    const { signer, claims } = await workerOf();
+    const body = new TextEncoder().encode('abc');
+    let nowMs = NOW * 1000;
+    const { verifier } = judge({ now: () => nowMs });
+    const late = async () => {
+      nowMs = claims.expiresAt * 1000 + 1;
+      return body;
+    };
+    const request = await sign(signer, { method: 'POST', body });
+    expect(await verifier.verify({ ...request, body: late })).toMatchObject({
+      code: 'key_statement_invalid',
+    });
+  });
+
   it('gets the hint which host was signed, as for a device', async () => {
     const { signer } = await workerOf();
     const { verifier, seen } = judge({
@@ -229,6 +244,64 @@ describe('A working key', () => {
     expect(await verifier.verify(await sign(await signerOf('controller'), { target }))).toMatchObject({
       ok: true,
     });
+  });
+});
+
+describe('A connection that a working key has opened', () => {
+  const DAYS = 5 * 86_400;
+
+  /** A connection, and what the list and the clock say later. */
+  async function open(changes: Parameters<typeof workerOf>[0] = {}) {
+    const { signer, claims } = await workerOf(changes);
+    const state = { list: listWith({ scopes: ['orders:*'] }) as object, now: NOW };
+    const { verifier } = judge({
+      allowList: { current: () => createAllowList(state.list) },
+      now: () => state.now * 1000,
+      require: 'orders:read',
+    });
+    const verdict = await verifier.verify(await sign(signer));
+    if (!verdict.ok) throw new Error(verdict.kind);
+    expect(await verdict.mayStillCall()).toBe(true);
+    return { state, claims, mayStillCall: verdict.mayStillCall };
+  }
+
+  it('stays open after the end of its statement: the device has another working key by then', async () => {
+    const { state, claims, mayStillCall } = await open();
+    for (const now of [claims.expiresAt, claims.expiresAt + 1, NOW + DAYS]) {
+      state.now = now;
+      expect(await mayStillCall()).toBe(true);
+    }
+  });
+
+  it.each<[string, object]>([
+    ['the keys of its device are cut', listWith({ scopes: ['orders:*'], keysSince: NOW + 4000 })],
+    ['its device is revoked', { ...allowList, devices: [] }],
+    ['its device loses the scope', listWith({ scopes: ['orders:write'] })],
+    ['its device may no longer call', listWith({ scopes: ['orders:*'], roles: ['target'] })],
+    ['the trust in its device has ended', listWith({ scopes: ['orders:*'], expiresAt: NOW })],
+  ])('is cut if %s, before and after the end of its statement', async (_what, list) => {
+    const { state, claims, mayStillCall } = await open();
+    const before = state.list;
+    for (const now of [NOW + 10, claims.expiresAt + 5000]) {
+      Object.assign(state, { list: before, now });
+      expect(await mayStillCall()).toBe(true);
+      state.list = list;
+      expect(await mayStillCall()).toBe(false);
+    }
+  });
+
+  it('is cut with the delegation of a delegate: when that ends, and when it is revoked', async () => {
+    const ending = await open({ delegation: LENT });
+    ending.state.now = ending.claims.expiresAt;
+    expect(await ending.mayStillCall()).toBe(true);
+    ending.state.now++;
+    expect(await ending.mayStillCall()).toBe(false);
+    const revoked = await open({ delegation: LENT });
+    revoked.state.list = {
+      ...listWith({ scopes: ['orders:*'] }),
+      endedDelegations: [revoked.claims.id],
+    };
+    expect(await revoked.mayStillCall()).toBe(false);
   });
 });
 

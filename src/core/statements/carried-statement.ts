@@ -6,6 +6,7 @@ import { toUtf8 } from '../encoding';
 import { REQUEST_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { momentText } from '../moment';
+import type { Credentials } from '../wire/credentials';
 import { fieldValue, type RequestView } from '../wire/view';
 import { readStatement, type Statement } from './read-statement';
 import type { CheckedStatement, StatementCache } from './statement-cache';
@@ -15,6 +16,14 @@ interface Shared {
   readonly crypto: VerifyingCrypto;
   readonly keys: KeyCache;
   readonly statements: StatementCache;
+}
+
+/** A request of a device that the list knows. */
+interface Carrying {
+  readonly list: AllowList;
+  readonly device: TrustedDevice;
+  readonly credentials: Pick<Credentials, 'created'>;
+  readonly statement?: CarriedStatement | undefined;
 }
 
 /** The statement that a request carries: one that was checked before, or one of which only the form was checked. */
@@ -53,14 +62,16 @@ export function checkPurpose({ target, headers }: RequestView): Fault | null {
   return invalid('does not count here: only a device itself may call this path');
 }
 
-/** All that the list and the clock decide about a statement. */
+/**
+ * All that the list and the clock decide about the statement of a request, if it has one.
+ *
+ * @param nowMs when the statement has to count, Unix milliseconds
+ */
 export function checkStatement(
-  statement: CarriedStatement,
-  list: AllowList,
-  { keysSince = 0 }: TrustedDevice,
-  created: number,
+  { statement, list, device: { keysSince = 0 }, credentials: { created } }: Carrying,
   nowMs: number,
 ): Fault | null {
+  if (statement === undefined) return null;
   const { issuedAt, expiresAt, id, delegation } = statement;
   // No tolerance is needed: `issuedAt` was set back by more than clocks may differ, and `created` is close to this clock.
   if (created < issuedAt) return invalid(`is from the future: it counts from ${momentText(issuedAt * 1000)}`);

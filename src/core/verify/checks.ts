@@ -145,7 +145,7 @@ const consultList: Step<Readable, Known> = (request) =>
     const device = findController(list, credentials.deviceId);
     if (device instanceof Fault) return device;
     const known = Object.assign(request, { list, device });
-    return checkCarried(known, nowMs) ?? known;
+    return checkStatement(known, nowMs) ?? known;
   });
 
 /**
@@ -159,10 +159,6 @@ function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean
     proofs !== undefined &&
     asksForProof(view.headers)
   );
-}
-
-function checkCarried({ statement, list, device, credentials }: Known, nowMs: number): Fault | null {
-  return statement === undefined ? null : checkStatement(statement, list, device, credentials.created, nowMs);
 }
 
 /** Check 7. */
@@ -255,15 +251,21 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
 }
 
-/** Whether the device may still call, and still has the scopes, according to the present list. */
-export function recheck(request: Known): MaybePromise<Fault | null> {
-  const { context, device, statement } = request;
+/**
+ * Whether the device may still call, and still has the scopes, according to the present list.
+ *
+ * @param countsAtMs when its statement has to count, Unix milliseconds; default now
+ */
+export function recheck(request: Known, countsAtMs?: number): MaybePromise<Fault | null> {
+  const { context, statement } = request;
   return andThen(readAllowList(context.source), (list) => {
     const nowMs = context.now();
-    const later = findController(list, device.deviceId);
-    if (later instanceof Fault) return later;
-    Object.assign(request, { list, device: later }); // the handler gets the present scopes
-    return checkCarried(request, nowMs) ?? checkRights(later, statement, context.settings, nowMs);
+    const device = findController(list, request.device.deviceId);
+    if (device instanceof Fault) return device;
+    Object.assign(request, { list, device }); // the handler gets the present scopes
+    return (
+      checkStatement(request, countsAtMs ?? nowMs) ?? checkRights(device, statement, context.settings, nowMs)
+    );
   });
 }
 

@@ -62,8 +62,9 @@ export interface Accepted<R> {
   readonly headers?: AnswerHeaders | undefined;
   /**
    * Whether the device may still call, and still has the scopes and the delegation, according to the present list. It is for what
-   * lasts longer than a request, such as a WebSocket: ask every second or so, and close it if the result is false. The result is
-   * also false if the list cannot be read.
+   * lasts longer than a request, such as a WebSocket: ask every second or so, and close it if the result is false. The end of a
+   * delegation counts, and the end of a working key does not: its device has another one by then. The result is also false if the list
+   * cannot be read.
    */
   readonly mayStillCall: () => Promise<boolean>;
   /**

@@ -194,9 +194,14 @@ async function verifyView(
   }
 }
 
+/**
+ * A working key only signs, so what it has opened does not end with it: its device has another one by then. A delegation says how
+ * long its delegate may call.
+ */
 async function mayStillCall(request: Verified): Promise<boolean> {
   try {
-    return (await recheck(request)) === null;
+    const countsAtMs = request.statement?.delegation ? undefined : request.nowMs;
+    return (await recheck(request, countsAtMs)) === null;
   } catch {
     return false;
   }
