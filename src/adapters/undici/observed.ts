@@ -13,10 +13,13 @@ const EVENTS = [
 ] as const;
 
 type EventName = (typeof EVENTS)[number];
+type Event = readonly [name: EventName, args: unknown[]];
 
-/** What undici lets a handler do with a request. */
+/** What undici lets a handler do with an attempt. */
 interface Controller {
   abort?(reason: unknown): void;
+  pause?(): void;
+  resume?(): void;
 }
 
 /** How much of a response is buffered. A refusal of amesh has at most 100 bytes, so a longer response is passed on. */
@@ -24,115 +27,190 @@ const HELD_BYTES = 4096;
 
 /** A refusal that is buffered until it is known whether another signature helps. */
 interface Held {
-  readonly events: [EventName, unknown[]][];
+  readonly events: Event[];
   readonly again: Promise<boolean>;
   bytes: number;
   /** Whether the response has ended. */
   isWhole: boolean;
 }
 
-/**
- * A handler that passes the response to amesh before it passes it on.
- *
- * @param resend signs and sends the request once more; undefined if that is not possible
- */
-export function observed(
-  handler: Handler,
-  { answered }: Pick<SignedRequest, 'answered'>,
-  resend: (() => void) | undefined,
-): Handler {
-  const observer = new Observer(handler, answered, resend);
-  return Object.fromEntries(EVENTS.map((name) => [name, (...args: unknown[]) => observer.take(name, args)]));
+/** One attempt to send a request. */
+interface Attempt extends Pick<SignedRequest, 'answered'> {
+  /** Signs and sends the request once more; undefined if that is not possible. */
+  readonly resend: (() => void) | undefined;
 }
 
-class Observer {
-  #held: Held | undefined;
-  /** Whether the handler was told of an error, after which nothing more may come. */
+/**
+ * What a handler sees of a request, however often that is sent: one start, one controller, and one end. Each response passes through
+ * amesh before.
+ */
+export class Exchange {
+  readonly #handler: Handler;
+  /** Stays the same in all attempts. */
+  readonly #controller = this.#watched();
+  /** The controller of undici for the latest attempt; null before the first one has started. */
+  #ofAttempt: Controller | null = null;
+  /** Whether undici does nothing for this request now, and so does not hear an abort. */
+  #isIdle = true;
+  /** Whether the handler wants no more data. */
+  #isPaused = false;
   #isOver = false;
+  #held: Held | undefined;
+  /** What a handler that has paused gets later. */
+  #queue: Event[] = [];
 
-  constructor(
-    readonly handler: Handler,
-    readonly answered: SignedRequest['answered'],
-    readonly resend: (() => void) | undefined,
-  ) {}
+  constructor(handler: Handler) {
+    this.#handler = handler;
+  }
 
-  take(name: EventName, args: unknown[]): unknown {
+  /** Whether the handler was told of an end or an error, after which nothing more may come. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** The handler for one attempt. */
+  observe(attempt: Attempt): Handler {
+    return Object.fromEntries(
+      EVENTS.map((name) => [name, (...args: unknown[]) => this.#take(attempt, name, args)]),
+    );
+  }
+
+  /** As undici does where a handler throws: it is told of the error, and gets nothing more. */
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#held = undefined;
+    this.#queue = [];
+    this.#pass('onResponseError', [this.#ofAttempt, error]);
+    this.#ofAttempt?.abort?.(error);
+  }
+
+  #take(attempt: Attempt, name: EventName, args: unknown[]): unknown {
     if (name === 'onRequestStart') return this.#start(args);
-    if (this.#held !== undefined && name === 'onResponseError') this.#release(this.#held);
-    if (this.#isOver) return undefined;
-    if (this.#held !== undefined) return this.#keep(this.#held, name, args);
+    if (this.#isOver) return name === 'onRequestUpgrade' ? destroy(args[3]) : undefined;
+    if (name === 'onResponseError') return this.#end(args);
+    if (this.#queue.length > 0) return void this.#queue.push([name, args]);
+    if (this.#held !== undefined) return this.#keep(attempt, this.#held, [name, args]);
     const [, status, headers] = args as [unknown, number, Record<string, string | string[]>];
     // Early hints come before the target has read the request, and perhaps from somebody in front of it.
     if (name !== 'onResponseStart' || status < 200) return this.#pass(name, args);
-    const again = this.answered({ status, headers }).then(
+    const again = attempt.answered({ status, headers }).then(
       (heard) => heard.again,
       () => false, // the program gets the response, whose Date shows the time of the server
     );
     const isRefusal = status === 401 && /AuthMesh/.test(String(headers['www-authenticate']));
-    if (!isRefusal || this.resend === undefined) return this.#pass(name, args);
+    if (!isRefusal || attempt.resend === undefined) return this.#pass(name, args);
     this.#held = { events: [[name, args]], again, bytes: 0, isWhole: false };
+    if (this.#isPaused) this.#ofAttempt?.resume?.(); // the handler gets nothing of it yet
     return undefined;
   }
 
   #start([controller, ...more]: unknown[]): unknown {
-    const aborted = (reason: unknown) => this.#held?.isWhole && this.#fail(controller, reason);
-    return this.#pass('onRequestStart', [watched(controller as Controller, aborted), ...more]);
+    const isFirst = this.#ofAttempt === null;
+    this.#ofAttempt = controller as Controller;
+    if (this.#isOver) return this.#ofAttempt.abort?.(aborted()); // while undici waited for a connection
+    this.#isIdle = false;
+    if (isFirst) return this.#pass('onRequestStart', [controller, ...more]);
+    if (this.#isPaused) this.#ofAttempt.pause?.();
+    return undefined;
   }
 
-  #keep(held: Held, name: EventName, args: unknown[]): void {
-    held.events.push([name, args]);
+  /** After an error, undici delivers nothing. What was held is part of a response that the handler may want. */
+  #end(args: unknown[]): unknown {
+    if (this.#held !== undefined) this.#release(this.#held);
+    this.#queue = [];
+    return this.#isOver ? undefined : this.#pass('onResponseError', args);
+  }
+
+  #keep(attempt: Attempt, held: Held, event: Event): void {
+    const [name, args] = event;
+    held.events.push(event);
     if (name === 'onResponseData') held.bytes += (args[1] as Uint8Array).length;
     if (held.bytes > HELD_BYTES) this.#release(held);
     else if (name === 'onResponseEnd') {
       held.isWhole = true;
-      this.#decide(held).catch((error) => this.#fail(args[0], error));
+      this.#isIdle = true;
+      this.#decide(attempt, held).catch((error) => this.fail(error));
     }
   }
 
-  async #decide(held: Held): Promise<void> {
+  async #decide({ resend }: Attempt, held: Held): Promise<void> {
     const again = await held.again;
     if (this.#isOver) return;
-    if (again) this.resend?.();
-    else this.#release(held);
+    if (!again) return this.#release(held);
+    this.#held = undefined;
+    resend?.();
   }
 
-  #release({ events }: Held): void {
+  #release({ events, isWhole }: Held): void {
     this.#held = undefined;
-    for (const [name, args] of events)
+    this.#queue = events;
+    if (this.#isPaused && !isWhole) this.#ofAttempt?.pause?.();
+    this.#flush();
+  }
+
+  #flush(): void {
+    while (!this.#isPaused && !this.#isOver) {
+      const [name, args] = this.#queue.shift() ?? [];
+      if (name === undefined) return;
       try {
-        if (!this.#isOver) this.#pass(name, args);
+        this.#pass(name, args ?? []);
       } catch (error) {
-        this.#fail(args[0], error);
+        this.fail(error);
       }
+    }
   }
 
-  /** As undici does where a handler throws: it is told of its own error, and gets nothing more of the response. */
-  #fail(controller: unknown, error: unknown): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+  #pass(name: EventName, [, ...args]: unknown[]): unknown {
+    if (name === 'onResponseError') this.#isOver = true;
+    const controller = this.#ofAttempt === null ? null : this.#controller;
+    const returned = this.#handler[name]?.(controller, ...args);
+    if (name === 'onResponseEnd' || name === 'onRequestUpgrade') this.#isOver = true;
+    return returned;
+  }
+
+  /** The controller of the latest attempt, as the handler sees it. */
+  #watched(): Controller {
+    const own = {
+      abort: (reason: unknown) => this.#abort(reason),
+      pause: () => this.#pause(),
+      resume: () => this.#resume(),
+    };
+    return new Proxy(own, {
+      get: (_, name) => {
+        if (name in own) return Reflect.get(own, name);
+        if (name === 'paused') return this.#isPaused;
+        const of = this.#ofAttempt ?? {};
+        const value = Reflect.get(of, name, of);
+        return typeof value === 'function' ? value.bind(of) : value;
+      },
+    });
+  }
+
+  #abort(reason: unknown): void {
     this.#held = undefined;
-    this.#pass('onResponseError', [controller, error]);
-    (controller as Controller | null)?.abort?.(error);
+    this.#queue = [];
+    if (this.#isIdle) this.fail(reason ?? aborted());
+    else this.#ofAttempt?.abort?.(reason);
   }
 
-  #pass(name: EventName, args: unknown[]): unknown {
-    return this.handler[name]?.(...args);
+  #pause(): void {
+    this.#isPaused = true;
+    if (this.#held === undefined) this.#ofAttempt?.pause?.();
+  }
+
+  #resume(): void {
+    this.#isPaused = false;
+    this.#flush();
+    if (!this.#isPaused) this.#ofAttempt?.resume?.();
   }
 }
 
-/**
- * The same controller, which also says when it is aborted: undici no longer hears that after the end of a response.
- */
-function watched(controller: Controller, aborted: (reason: unknown) => void): Controller {
-  return new Proxy(controller, {
-    get(target, name) {
-      const value = Reflect.get(target, name, target);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) => {
-        const returned = Reflect.apply(value, target, args);
-        if (name === 'abort') aborted(args[0]);
-        return returned;
-      };
-    },
-  });
+/** The error of an abort without a reason. */
+function aborted(): Error {
+  return new DOMException('This operation was aborted', 'AbortError');
+}
+
+/** Nobody takes this socket any more. */
+function destroy(socket: unknown): void {
+  (socket as { destroy?(): void } | undefined)?.destroy?.();
 }

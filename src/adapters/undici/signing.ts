@@ -3,7 +3,7 @@ import { RedirectRefusedError } from '../../core/errors/amesh-error';
 import type { RequestToSign, SignCallOptions, SignedRequest } from '../../core/sign/unsent/sign-unsent';
 import { type HeaderValues, toHeaders } from '../../core/sign/unsent/values';
 import { isPrivateChannel } from '../../core/wire/private-channel';
-import { type Handler, observed } from './observed';
+import { Exchange, type Handler } from './observed';
 
 /** A dispatch of undici: sends a request, and passes the response to a handler. */
 // biome-ignore lint/suspicious/noExplicitAny: the types of undici, in the version that the program has
@@ -47,12 +47,16 @@ export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
       const url = urlOf(options);
       const from = first.get(handler);
       if (from === undefined) first.set(handler, url);
+      const exchange = new Exchange(handler);
+      const fail = (error: unknown) => exchange.fail(error);
       const attempt = async (which: 'first' | 'last') => {
         if (from !== undefined) assertHop(from, url, options.method);
         const { method, body } = options;
         const headers = sentHeaders(options.headers);
         const signal = options.signal instanceof AbortSignal ? options.signal : null;
         const signed = await amesh.sign({ url, method, headers, body }, { signal });
+        if (exchange.isOver) return; // aborted while it was signed
+        signal?.throwIfAborted();
         const { pathname, search } = new URL(signed.url);
         const resend =
           which === 'last' || !isRepeatable(options.body)
@@ -66,10 +70,9 @@ export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
             headers: Object.fromEntries(signed.headers),
             body: signed.body,
           },
-          observed(handler, signed, resend),
+          exchange.observe({ answered: signed.answered, resend }),
         );
       };
-      const fail = (error: unknown) => handler.onResponseError?.(null, error);
       attempt('first').catch(fail);
       return true;
     };
