@@ -1,5 +1,6 @@
 import { endDelegation } from '@authmesh/sdk/admin/list';
 import type { Result } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
@@ -26,7 +27,7 @@ export async function revokeByDelegate(id: string, yes: boolean | undefined): Pr
       `To see what is revoked: ${here('amesh status')}`,
     );
   const confirmations = await confirmationsOf(trust, head.revision);
-  const list = await trust.read();
+  const list = await afterwards(trust.read());
   return {
     json: { delegation: id, ...(confirmations === undefined ? {} : { confirmations }) },
     notes: [

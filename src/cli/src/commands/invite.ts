@@ -3,6 +3,7 @@ import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { nameIn, namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
 import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
 import { chooseRelay } from '../relay/relay-choice';
@@ -70,7 +71,7 @@ export const invite = defineCommand({
       return {
         json: { target },
         notes: [
-          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameIn(await device.trust.read(), target)}`)}`,
+          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameIn(await afterwards(device.trust.read()), target)}`)}`,
           ...loopbackNotes(args.host ?? ''),
           ...next(target, person.named, args.yes === true && hosts === undefined),
         ],

@@ -5,6 +5,7 @@ import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
 import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { ownAddresses, urlsElsewhere } from '../relay/addresses';
@@ -96,7 +97,7 @@ export const listen = defineCommand({
         json: { controller, replaced, hosts: answers },
         notes: [
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
-          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameIn(await device.trust.read(), controller)}`)}`,
+          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameIn(await afterwards(device.trust.read()), controller)}`)}`,
           ...(controller.scopes === undefined ? [] : [`  It may do: ${scopesText(controller.scopes)}.`]),
           ...endNotes(controller),
           `  Accepts requests for ${hostsText(answers)}.`,

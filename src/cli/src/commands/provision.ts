@@ -6,6 +6,7 @@ import { readDevices } from '../allow-list/devices';
 import { nameIn } from '../allow-list/namesakes';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { asLate } from '../errors/changes';
 import { CommandError, UsageError } from '../errors/errors';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { chooseRelay } from '../relay/relay-choice';
@@ -134,14 +135,14 @@ async function waitFor(
       ],
     };
   } catch (error) {
-    throw afterwards(error);
+    throw asLate(stillValid(error));
   } finally {
     teller.stop();
   }
 }
 
 /** A failure at the relay happens after the token was created, and does not undo it. */
-function afterwards(error: unknown): unknown {
+function stillValid(error: unknown): unknown {
   if (!isAmeshError(error) || !['relay_unreachable', 'relay_busy'].includes(error.code)) return error;
   return new CommandError(
     error.code,

@@ -3,6 +3,7 @@ import { defineCommand } from 'citty';
 import { readDevices } from '../allow-list/devices';
 import { namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
@@ -52,7 +53,7 @@ export const rename = defineCommand({
     const { deviceId, friendlyName: before } = await lookUp(trust, args.device);
     const { result: friendlyName } = await trust.update((draft) => renameDevice(draft, deviceId, args.name));
     const same = friendlyName.toLowerCase();
-    const namesakes = readDevices(await trust.read()).devices.filter(
+    const namesakes = readDevices(await afterwards(trust.read())).devices.filter(
       (other) => other.deviceId !== deviceId && other.friendlyName.toLowerCase() === same,
     );
     return {

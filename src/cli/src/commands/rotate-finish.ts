@@ -2,7 +2,7 @@ import { finishRotation } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { inSteps } from '../failures/changes';
+import { inSteps } from '../errors/changes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';

@@ -3,8 +3,8 @@ import { type Device, findBackend, type ListHead } from '@authmesh/sdk/admin/lis
 import { defineCommand } from 'citty';
 import { type Followers, followedText, followerRows, followersOf, namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { inSteps } from '../errors/changes';
 import { UsageError } from '../errors/errors';
-import { inSteps } from '../failures/changes';
 import { machineDir, openMachine } from '../machine/machine';
 import { askYesNo, isAttended } from '../terminal/prompt';
 import { here } from '../words/here';

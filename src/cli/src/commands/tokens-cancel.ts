@@ -4,6 +4,7 @@ import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { findToken } from '../allow-list/find-token';
 import { nameIn } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { CommandError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
@@ -50,7 +51,7 @@ export const tokensCancel = defineCommand({
         ],
       };
     }
-    const { devices, missing } = readDevices(await trust.read());
+    const { devices, missing } = readDevices(await afterwards(trust.read()));
     const present = devices.flatMap(({ deviceId, lease }) => (lease?.grant === id ? [deviceId] : []));
     const left = present.length;
     return {

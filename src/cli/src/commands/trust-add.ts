@@ -9,6 +9,7 @@ import { defineCommand } from 'citty';
 import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
 import {
   answersTo,
@@ -86,7 +87,7 @@ export const trustAdd = defineCommand({
     return {
       json: { device, changed },
       notes: [
-        ...outcome(device, role, changed, nameIn(await trust.read(), device)),
+        ...outcome(device, role, changed, nameIn(await afterwards(trust.read()), device)),
         ...(device.friendlyName === peer.friendlyName
           ? []
           : [`  It calls itself "${peer.friendlyName}"; in this list its name is "${device.friendlyName}".`]),

@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AmeshCode } from '@authmesh/sdk/core';
 import type { Found } from '../command-line/find-command';
+import { isLate } from '../errors/changes';
 import type { CommandCode } from '../errors/codes';
 import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors/errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
 import { loadCore, loadList } from '../machine/load';
 import { commandHere, here } from '../words/here';
 import { pairAgain } from './again';
-import { isLate } from './changes';
 import { fixOf } from './fixes';
 
 /** A failure for output as JSON or text. */

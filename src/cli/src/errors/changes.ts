@@ -13,9 +13,23 @@ export async function inSteps<T>(run: (onChange: () => void) => Promise<T>): Pro
       hasChanged = true;
     });
   } catch (error) {
-    if (hasChanged && typeof error === 'object' && error !== null) late.add(error);
-    throw error;
+    throw hasChanged ? asLate(error) : error;
   }
+}
+
+/** What a command looks up once it has changed something, for what it prints. */
+export async function afterwards<T>(looking: Promise<T>): Promise<T> {
+  try {
+    return await looking;
+  } catch (error) {
+    throw asLate(error);
+  }
+}
+
+/** Notes that a command had changed something before this error, and returns the error. */
+export function asLate(error: unknown): unknown {
+  if (typeof error === 'object' && error !== null) late.add(error);
+  return error;
 }
 
 /** Whether a command had changed something before this error. */
