@@ -56,7 +56,7 @@ describe('a step of a rotation that fails after others', () => {
     const finished = await finishing;
     expect([code, finished.code]).toEqual([0, 1]);
     expect(finished.stderr).toBe(
-      `✗ The rotation of this machine is being withdrawn.\n  Complete that: ${machine.here('amesh rotate withdraw')}\n`,
+      `✗ The rotation of this machine is being withdrawn.\n  Complete that: ${machine.here(`amesh rotate withdraw ${slow}`)}\n`,
     );
     const { identity } = await openDevice(machine.dir, {});
     expect(identity.deviceId).toBe(formerId);

@@ -56,7 +56,7 @@ export async function finishRotation(
     // While the targets were told, another command may have withdrawn the rotation, or a target may have forgotten the next key.
     const found = await readBoth(store);
     if (isFinished(found, rotation)) return [];
-    const left = await assertFollowed(expectRotation(found, rotation.own));
+    const left = await assertFollowed(expectRotation(found, rotation.own, told));
     assertHeld();
     onChange?.();
     await removeKey(store, rotation.former, env);
@@ -108,14 +108,19 @@ function isFinished({ rotation, identity }: Found, { own, next }: OwnRotation): 
 
 /**
  * @param own the statement of the rotation; default: any
+ * @param told the targets that were told that the former key ends
  * @throws AmeshError `not_rotating` if there is no rotation, or this machine does not have the next key; `rotation_final` if it is
  * being withdrawn
  */
-function expectRotation({ rotation, identity }: Found, own = rotation?.own): OwnRotation {
+function expectRotation(
+  { rotation, identity }: Found,
+  own = rotation?.own,
+  told: readonly Told[] = [],
+): OwnRotation {
   const isOwn =
     rotation !== undefined && rotation.own === own && identity !== null && isOf(rotation, identity);
   if (!isOwn) throw new AmeshError(MACHINE_CODES.not_rotating);
-  if (rotation.withdrawnAt !== undefined) throw takenBack();
+  if (rotation.withdrawnAt !== undefined) throw takenBack(told.map(({ url }) => url));
   if (identity.deviceId !== rotation.next.deviceId) throw new AmeshError(MACHINE_CODES.not_rotating);
   return rotation;
 }
