@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Patience, type Waiting } from '../../src/cli/src/proxy/patience';
+import { Patience, type Waiting } from '../../src/cli/src/proxy/waiting/patience';
 
 /** A request as far as patience looks at it. */
 class Request {

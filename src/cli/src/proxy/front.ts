@@ -8,10 +8,10 @@ import {
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CommandError } from '../errors/errors';
-import { AwaitedResponse, afterResponses } from './awaited';
 import type { ProxyRequest } from './lines/framing';
 import { breakOff, type OwnAnswer, type ProxyResponse, reply } from './reply';
 import { refuseUpgrade } from './upgrade';
+import { AwaitedResponse, afterResponses } from './waiting/awaited';
 
 /** What handles the requests of a {@link Front}. */
 export interface Handler {

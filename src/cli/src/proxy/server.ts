@@ -5,7 +5,7 @@ import { type Duplex, Readable } from 'node:stream';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import { type Lines, valuesOf } from './lines/header-lines';
-import { Patience, type Waiting } from './patience';
+import { Patience, type Waiting } from './waiting/patience';
 
 /** Where requests go: a URL without a path, or the path of a Unix socket. */
 export interface Place {
