@@ -15,7 +15,7 @@ import { listen } from '../support/listen';
 import { asking, receive, targetSigner } from '../support/proofs';
 
 /** What serves a request, and tells when its handler runs. */
-type Serve = (verifier: Verifier, handled: () => void) => RequestListener | Promise<RequestListener>;
+type Serve = (verifier: Verifier, handled: () => Promise<void>) => RequestListener | Promise<RequestListener>;
 
 const servers: { name: string; serve: Serve }[] = [
   {
@@ -23,8 +23,8 @@ const servers: { name: string; serve: Serve }[] = [
     serve(verifier, handled) {
       const verify = toMiddleware(verifier);
       return (request, response) =>
-        verify(request, response, () => {
-          handled();
+        verify(request, response, async () => {
+          await handled();
           response.end('in');
         });
     },
@@ -32,8 +32,8 @@ const servers: { name: string; serve: Serve }[] = [
   {
     name: 'Express 5',
     serve: (verifier, handled) =>
-      express().use(toMiddleware(verifier) as RequestHandler, (_request, response) => {
-        handled();
+      express().use(toMiddleware(verifier) as RequestHandler, async (_request, response) => {
+        await handled();
         response.end('in');
       }),
   },
@@ -49,7 +49,7 @@ const servers: { name: string; serve: Serve }[] = [
       }) as unknown as FastifyInstance;
       app.addHook('onRequest', toHook(verifier));
       app.all('/*', async () => {
-        handled();
+        await handled();
         return 'in';
       });
       await app.ready();
@@ -60,8 +60,8 @@ const servers: { name: string; serve: Serve }[] = [
     name: 'Hono',
     serve(verifier, handled) {
       const app = new Hono().use(toHonoMiddleware(() => verifier));
-      app.all('*', (c) => {
-        handled();
+      app.all('*', async (c) => {
+        await handled();
         return c.text('in');
       });
       return getRequestListener(app.fetch);
@@ -84,7 +84,7 @@ describe.each(servers)('requests that come together to $name', ({ serve }) => {
   const times = (...names: string[]) => names.flatMap((name) => Array.from({ length: COUNT }, () => name));
 
   it.each([['GET', undefined] as const, ['POST', Buffer.from('text')] as const])(
-    'are verified one after another, and so are their answers signed: %s',
+    'are verified together, and then handled and answered one by one: %s',
     async (method, body) => {
       const events: string[] = [];
       const note = (event: string) => void events.push(event);
@@ -105,7 +105,13 @@ describe.each(servers)('requests that come together to $name', ({ serve }) => {
         },
       };
       const verifier = verifierAt({ nonceStore, answerSigner });
-      const server = await gathering(await serve(verifier, () => note('handled')));
+      const server = await gathering(
+        await serve(verifier, async () => {
+          note('handled');
+          await undefined; // not for the event loop
+          note('paused');
+        }),
+      );
       const ask = async () => {
         const { request } = await asking({
           method,
@@ -119,7 +125,8 @@ describe.each(servers)('requests that come together to $name', ({ serve }) => {
       expect(answers.map(({ status, headers }) => [status, 'signature' in headers])).toEqual(
         Array.from({ length: COUNT }, () => [200, true]),
       );
-      expect(events).toEqual(times('verified', 'handled', 'signed'));
+      const one = ['handled', 'paused', 'signed'];
+      expect(events).toEqual([...times('verified'), ...Array.from({ length: COUNT }, () => one).flat()]);
     },
   );
 });

@@ -1,54 +1,57 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { gatherAnswers, gatherCalls, gatherRequests } from '../../src/core/gather/gather';
+import { gatherCalls, together } from '../../src/core/gather/gather';
 import { eachByItself } from '../support/each-by-itself';
 
 afterEach(() => {
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 const three = (...names: string[]) => names.flatMap((name) => upTo(3).map((n) => `${name} ${n}`));
 
-describe.each([
-  { name: 'requests', gather: gatherRequests },
-  { name: 'calls', gather: gatherCalls },
-])('$name', ({ gather }) => {
-  it('continue after all of the turn have come', async () => {
+describe('requests', () => {
+  it('are verified after all of the turn have come, and then continue one by one', async () => {
     const events: string[] = [];
     await eachByItself(upTo(3), async (n) => {
       events.push(`comes ${n}`);
-      await gather();
-      events.push(`continues ${n}`);
+      await together(async () => void events.push(`is verified ${n}`));
+      for (const step of ['handled', 'answered', 'over']) {
+        events.push(`${step} ${n}`);
+        await undefined;
+        await new Promise<void>((resolve) => process.nextTick(resolve));
+      }
     });
-    expect(events).toEqual(three('comes', 'continues'));
+    const alone = upTo(3).flatMap((n) => ['handled', 'answered', 'over'].map((step) => `${step} ${n}`));
+    expect(events).toEqual([...three('comes', 'is verified'), ...alone]);
   });
 
-  it('continue although the clock of a test stands still', async () => {
-    vi.useFakeTimers({ toFake: ['setImmediate', 'setTimeout'] });
-    await gather();
+  it('do not wait for more than sixteen, so that none is left over', async () => {
+    let come = 0;
+    const seen = await eachByItself(upTo(35), () => {
+      come++;
+      return together(async () => come);
+    });
+    expect(seen).toEqual(upTo(35).map((i) => [16, 32, 35][Math.floor(i / 16)]));
   });
 
-  it('keep what they have in AsyncLocalStorage', async () => {
-    const storage = new AsyncLocalStorage<number>();
-    const seen = await eachByItself(upTo(3), (n) =>
-      storage.run(n, async () => {
-        await gather();
-        return storage.getStore();
-      }),
-    );
-    expect(seen).toEqual(upTo(3));
+  it('continue before the next ones are read', async () => {
+    const events: string[] = [];
+    const later = new Promise<void>((resolve) => {
+      setImmediate(() => setTimeout(() => resolve(void events.push('later'))));
+    });
+    await eachByItself(upTo(3), (n) => together(async () => n).then(() => void events.push('continues')));
+    await later;
+    expect(events).toEqual(['continues', 'continues', 'continues', 'later']);
   });
-});
 
-it('requests do not wait for more than sixteen, so that none is left over', async () => {
-  let come = 0;
-  const seen = await eachByItself(upTo(35), async () => {
-    come++;
-    await gatherRequests();
-    return come;
+  it('fail by themselves', async () => {
+    const fails = together(() => Promise.reject(new Error('of the store')));
+    const passes = together(async () => 1);
+    await expect(fails).rejects.toThrow('of the store');
+    expect(await passes).toBe(1);
   });
-  expect(seen).toEqual(upTo(35).map((i) => [16, 32, 35][Math.floor(i / 16)]));
 });
 
 it('calls continue sixteen at a time, so that other work runs in between', async () => {
@@ -58,36 +61,45 @@ it('calls continue sixteen at a time, so that other work runs in between', async
     if (turn < 10) setImmediate(count);
   };
   setImmediate(count);
-  const turns = await Promise.all(upTo(35).map(() => gatherCalls().then(() => turn)));
+  const turns = await Promise.all(
+    upTo(35).map(async () => {
+      await gatherCalls();
+      return turn;
+    }),
+  );
   const first = turns[0] as number;
   expect(turns).toEqual(upTo(35).map((i) => first + Math.floor(i / 16)));
 });
 
-describe('answers', () => {
-  it('are signed after those of all requests that came together', async () => {
-    const events: string[] = [];
-    await eachByItself(upTo(3), async (n) => {
-      await gatherRequests();
-      events.push(`answers ${n}`);
-      await gatherAnswers();
-      events.push(`signs ${n}`);
-    });
-    expect(events).toEqual(three('answers', 'signs'));
+describe.each([
+  { who: 'requests', wait: () => together(async () => {}) },
+  { who: 'calls', wait: async () => gatherCalls() },
+])('$who', ({ wait }) => {
+  it('continue although the clock of a test stands still', async () => {
+    vi.useFakeTimers({ toFake: ['setImmediate', 'setTimeout'] });
+    await wait();
   });
 
-  it('do not wait if the last request came alone', async () => {
-    await eachByItself([1, 2], gatherRequests);
-    expect(gatherAnswers()).toBeInstanceOf(Promise);
-    await gatherRequests();
-    expect(gatherAnswers()).toBeUndefined();
+  it('keep what they have in AsyncLocalStorage', async () => {
+    const storage = new AsyncLocalStorage<number>();
+    const seen = await eachByItself(upTo(3), (n) =>
+      storage.run(n, async () => {
+        await wait();
+        return storage.getStore();
+      }),
+    );
+    expect(seen).toEqual(upTo(3));
   });
 });
 
-it('does without setImmediate, which the environment jsdom of Jest does not have', async () => {
-  vi.stubGlobal('setImmediate', undefined);
+it.each([
+  ['fake timers were there first', () => void vi.useFakeTimers({ toFake: ['setImmediate', 'setTimeout'] })],
+  ['there is no setImmediate, as with jsdom in Jest', () => void vi.stubGlobal('setImmediate', undefined)],
+  ['setImmediate does nothing', () => void vi.stubGlobal('setImmediate', () => {})],
+])('nobody waits if %s', async (_, prepare) => {
+  prepare();
   vi.resetModules();
   const fresh = await import('../../src/core/gather/gather');
-  vi.unstubAllGlobals();
-  await fresh.gatherRequests();
-  await fresh.gatherCalls();
+  expect(await fresh.together(async () => 1)).toBe(1);
+  expect(fresh.gatherCalls()).toBeUndefined();
 });

@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import { gatherRequests } from '#gather';
+import { together } from '#gather';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { proveAnswer } from '../node/answers/prove-answer';
 import { refuse } from '../node/answers/refuse';
 import { markPrivate } from '../node/mark-private';
-import type { NodeRequest, NodeResponse } from '../node/request';
+import { isOver, type NodeRequest, type NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 import { loosen } from './shape';
 
@@ -57,6 +57,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
     verify(verifier, request, response).then(
       (verdict) => {
         if (!verdict.ok) return refuse(request, response, verdict);
+        if (isOver(response)) return;
         request.authMesh = verdict.caller;
         // A timeout may have answered in the meantime.
         if (!response.headersSent) {
@@ -78,8 +79,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
 async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
   const view = nodeView(request, response);
   const call = { trustForwardedHost: trustsProxy(request) };
-  await gatherRequests();
-  return verifier.verify(view, call);
+  return together(() => verifier.verify(view, call));
 }
 
 /** Fails closed: outside of Express, the callback may ignore an error and treat any call as permission. */

@@ -1,11 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { gatherRequests } from '#gather';
+import { together } from '#gather';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { expectWhole, proveAnswer } from '../node/answers/prove-answer';
 import { refuse } from '../node/answers/refuse';
 import { markPrivate } from '../node/mark-private';
-import type { NodeRequest, NodeResponse } from '../node/request';
+import { isOver, type NodeRequest, type NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 
 /** An `onRequest` hook of Fastify 4 and 5. */
@@ -27,9 +27,12 @@ export function toHook(verifier: Verifier): Hook {
     // Fastify has no mounts: it routes by the whole URL.
     const seen = { headers: request.headers, baseUrl: '' };
     const view = nodeView(raw, response, seen);
-    await gatherRequests();
-    const verdict = await verifier.verify(view);
+    const verdict = await together(() => verifier.verify(view));
     if (reply.sent) return; // a timeout may have answered in the meantime
+    if (verdict.ok && isOver(response)) {
+      reply.hijack(); // no handler runs
+      return;
+    }
     if (!verdict.ok) {
       // Not reply.send(): the application's hooks and serialisers could change it, and the connection may need careful
       // closing.

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono';
-import { gatherAnswers, gatherRequests } from '#gather';
+import { together } from '#gather';
 import type { AnswerProof } from '../../core/answers/proof';
 import { proveHeld } from '../../core/answers/prove-response';
 import type { Verifier } from '../../core/verify/verify';
@@ -17,8 +17,8 @@ import { giveBytes, giveStream, honoView, incomingOf } from './view';
 export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): MiddlewareHandler {
   return async (c, next) => {
     const view = honoView(c);
-    if (incomingOf(c) !== undefined) await gatherRequests();
-    const verdict = await verifierOf(c.env).verify(view);
+    const verify = () => verifierOf(c.env).verify(view);
+    const verdict = await (incomingOf(c) === undefined ? verify() : together(verify));
     if (!verdict.ok) throw refusal(c, verdict);
     if (verdict.stream === undefined) await giveBytes(c, view, verdict.request.body);
     else giveStream(c, view, verdict.stream);
@@ -47,7 +47,6 @@ async function prove(c: Context, proof: AnswerProof, type: string | null | undef
   const isUntyped = incomingOf(c) !== undefined && !type && c.res.status !== 304;
   if (isUntyped) c.header('Content-Type', 'text/plain; charset=UTF-8');
   const whole = incomingOf(c) && unmadeBody(c.res);
-  if (whole !== undefined) await gatherAnswers();
   const proven = await proveHeld(c.res, proof, { contentType: type ?? undefined, whole });
   c.res = undefined; // otherwise Hono would copy the headers of the old one
   c.res = proven;

@@ -32,9 +32,9 @@ export async function gateBody(
   gate: BodyGate,
   headers: HeaderLines,
 ): Promise<null> {
-  if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
   // Since the view was made, while the nonce store worked, somebody has read bytes of the body. The gate would not see them.
   if (request.readableDidRead) throw gate.fail(SERVER_CODES.body_parser_ordering_error, READ_AHEAD);
+  if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
   const early = takeBuffered(request);
   const counted = countLength(request, gate, headers);
   if (!isAtEnd(request)) {
@@ -42,9 +42,11 @@ export async function gateBody(
     return null;
   }
   // Put the bytes back in this tick: after it, the stream has ended.
-  if (early.length > 0) request.unshift(Buffer.concat(early));
+  const bytes = Buffer.concat(early);
+  if (bytes.length > 0) request.unshift(bytes);
   for (const chunk of early) counted.write(chunk);
   await counted.end();
+  stateOfSource(request).body = bytes; // another verifier would take the stream for one that somebody has read
   return null;
 }
 

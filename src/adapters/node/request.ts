@@ -29,3 +29,14 @@ export function isHttp2(request: NodeRequest): request is Http2ServerRequest & N
 export function isHttp2Response(response: object): boolean {
   return typeof (response as Partial<Http2ServerResponse>).stream?.respond === 'function';
 }
+
+/**
+ * Whether the client has left, or has its response already. A handler that waits for `close` would wait for ever: that event has been
+ * emitted.
+ */
+export function isOver(response: NodeResponse): boolean {
+  const sent: { readonly destroyed?: boolean; readonly closed?: boolean } = isHttp2Response(response)
+    ? (response as Http2ServerResponse).stream
+    : response;
+  return sent.destroyed === true || sent.closed === true;
+}

@@ -1,13 +1,8 @@
 // A signature takes up to twice as long if other code has run since the last one: the processor's caches have forgotten it. So those
-// who are about to make or check one wait for each other. See docs/decisions/065-signatures-in-groups.md.
+// who are about to make or check one wait for each other. See docs/decisions/065-verified-together.md.
 
 /** How many continue together at most: more would save little, and the first of them would wait longer. */
 const MOST = 16;
-
-// As they are when this module is loaded: a test with a clock that stands still replaces them later. The environment jsdom of Jest
-// has no setImmediate.
-const afterReading: (run: () => void) => unknown = globalThis.setImmediate ?? globalThis.setTimeout;
-const { nextTick } = globalThis.process;
 
 /** Those who continue together, directly one after another. */
 interface Group {
@@ -16,51 +11,48 @@ interface Group {
   size: number;
 }
 
-let requests: Group | undefined;
-/** Whether the last request that was gathered had company. */
-let isCrowded = false;
+// As it is when this module is loaded: a test may replace it later with one whose clock stands still.
+const { setImmediate } = globalThis;
 
 /**
- * For a server: waits until the event loop has read what has arrived on other connections, or until 16 requests wait. None waits
- * longer, since a server that reads faster than it verifies would have more and more of them.
+ * Whether it is that of the runtime, which has this property. It is not if fake timers were installed before this module was loaded,
+ * and the environment jsdom of Jest has none. Then nobody waits for others.
  */
-export function gatherRequests(): Promise<void> {
-  if (requests === undefined) {
-    const opened = newGroup();
-    requests = opened;
-    afterReading(() => releaseRequests(opened));
-  }
+const isReal =
+  typeof setImmediate === 'function' &&
+  Symbol.for('nodejs.util.promisify.custom') in setImmediate &&
+  !('clock' in setImmediate);
+
+let requests: Group | undefined;
+
+/**
+ * For a server: verifies a request together with others that arrive in the same turn of the event loop. Afterwards each of them continues
+ * by itself, as if it had come alone: what the handlers of two requests do up to their first pause is never mixed.
+ *
+ * @param verify called when the event loop has read what has arrived on other connections, or when 16 requests wait. None waits longer,
+ *   since a server that reads faster than it verifies would have more and more of them
+ */
+export async function together<T>(verify: () => Promise<T>): Promise<T> {
+  if (!isReal) return verify();
+  requests ??= newGroup();
   const group = requests;
   group.size++;
   if (group.size === MOST) releaseRequests(group);
-  return group.end;
+  const turn = new Promise<void>((resolve) => {
+    setImmediate(() => {
+      releaseRequests(group);
+      resolve();
+    });
+  });
+  await group.end;
+  const verdict = await verify();
+  await turn;
+  return verdict;
 }
 
 function releaseRequests(group: Group): void {
-  if (requests !== group) return; // it was full before the turn ended
-  requests = undefined;
-  isCrowded = group.size > 1;
+  if (requests === group) requests = undefined;
   group.release();
-}
-
-let answers: Group | undefined;
-
-/**
- * For a server: waits for the other answers of requests that were gathered.
- *
- * @returns undefined if the last request came alone: then no other answer is expected
- */
-export function gatherAnswers(): Promise<void> | undefined {
-  if (!isCrowded) return undefined;
-  if (answers === undefined) {
-    const group = newGroup();
-    answers = group;
-    nextTick(() => {
-      answers = undefined;
-      group.release();
-    });
-  }
-  return answers.end;
 }
 
 /** The groups that wait, the first one first. All but the last are full. */
@@ -70,11 +62,12 @@ const calls: Group[] = [];
  * For a client: waits for other calls of this turn of the event loop. 16 continue in each turn, so that a thousand calls do not keep
  * it from other work.
  */
-export function gatherCalls(): Promise<void> {
+export function gatherCalls(): Promise<void> | undefined {
+  if (!isReal) return undefined;
   let group = calls.at(-1);
   if (group === undefined || group.size === MOST) {
     group = newGroup();
-    if (calls.push(group) === 1) afterReading(releaseCalls);
+    if (calls.push(group) === 1) setImmediate(releaseCalls);
   }
   group.size++;
   return group.end;
@@ -82,7 +75,7 @@ export function gatherCalls(): Promise<void> {
 
 function releaseCalls(): void {
   const group = calls.shift();
-  if (calls.length > 0) afterReading(releaseCalls);
+  if (calls.length > 0) setImmediate(releaseCalls);
   group?.release();
 }
 

@@ -1,4 +1,3 @@
-import { gatherAnswers } from '#gather';
 import { andThen } from '../../../core/and-then';
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../../core/answers/answer';
 import type { AnswerProof } from '../../../core/answers/proof';
@@ -229,8 +228,7 @@ class ProvenAnswer {
     this.#state = 'signing';
     const fail = (error: Error) => void this.#response.destroy(error); // like a write that fails
     try {
-      const others = body === null ? undefined : gatherAnswers();
-      const finishing = andThen(others, () => this.#finish(body));
+      const finishing = this.#finish(body);
       if (finishing instanceof Promise) finishing.catch(fail);
     } catch (error) {
       fail(error as Error);
