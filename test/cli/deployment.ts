@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { signRequest } from '@authmesh/sdk/core';
 import { expect } from 'vitest';
 import { ensureBuilt } from '../support/built';
@@ -55,7 +56,9 @@ export class Deployment {
     this.#running = this.#load();
   }
 
-  async end(): Promise<void> {
+  /** @param least how many requests to send before: a fast machine redeploys in the time of a few */
+  async end(least = 0): Promise<void> {
+    while (this.sent < least) await sleep(EVERY_MS);
     this.#isOver = true;
     await this.#running;
     await Promise.all([...this.#open.values()].flatMap((each) => [...each]));

@@ -69,9 +69,8 @@ describeWithRedis('a list in Redis that moves to its next owner', () => {
     taken = await move.admin.amesh(['trust', 'take-over', '--yes'], { env: both() });
     expect(taken.code, taken.stderr).toBe(0);
     await deployment.deploy((i) => ({ ...alone(), ...dirOf(`i${i}`) }));
-    await deployment.end();
+    await deployment.end(50);
     expect(deployment.refused).toEqual([]);
-    expect(deployment.sent).toBeGreaterThan(50);
     console.log(`${deployment.sent} requests, none refused`);
   });
 
@@ -203,9 +202,8 @@ describe('a list in a folder whose owner lost its key', () => {
     expect(objectOf(await here.amesh(['list', '--json'], { env: alone() }))).toMatchObject({
       devices: [{ deviceId: callerId }],
     });
-    await deployment.end();
+    await deployment.end(20);
     expect(deployment.refused).toEqual([]);
-    expect(deployment.sent).toBeGreaterThan(20);
     const revoked = await here.amesh(['revoke', callerId, '--yes'], { env: alone() });
     expect(revoked.code, revoked.stderr).toBe(0);
     const [server] = deployment.active as [Child];
