@@ -127,10 +127,20 @@ function kindsOf({ own, open, headers, ...view }) {
     'a long path': () => ({ ...of({}, almost), target: `/${repeat('%41')}` }),
     'a long query': () => ({ ...of({}, almost), target: `/?${repeat('a=%41&')}` }),
     'a long Host': () => of({ host: `${'a'.repeat(LONG)}:1` }, almost),
-    'many headers': () =>
-      of(Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`x-${i}`, 'a'])), almost),
+    'many headers': () => of(manyHeaders('x-'), almost),
+    'many headers, in RFC 9421': () => of({ ...manyHeaders('host-'), signature: wrong(signature) }, open),
+    'many headers, with names as long as one that is read': () => of(manyHeaders('authoriza-'), almost),
     'a header of many lines': () => of({ 'x-a': `a${repeat('\r\nx-a: a')}` }, almost),
+    'a header of many lines, which is read': () =>
+      of({ forwarded: `a${repeat('\r\nforwarded: a')}` }, almost),
+    'Content-Type: many lines': () => of({ 'content-type': `a${repeat('\r\ncontent-type: a')}` }, almost),
+    'Signature-Input: many lines': () =>
+      of({ signature, 'signature-input': `${input}${repeat('\r\nsignature-input: a=()')}` }),
   };
+}
+
+function manyHeaders(start) {
+  return Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`${start}${i}`, 'a']));
 }
 
 function show(times) {

@@ -2,8 +2,8 @@ import { DECIDING_FIELDS } from '../../core/wire/base';
 import type { RequestView } from '../../core/wire/view';
 import { bodySource, hasBody, isUnread } from './body';
 import { gateBody } from './gate-body';
+import { neededLines } from './needed-lines';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
-import { isFromParser } from './transport';
 
 /** The parts of a request that handlers may see differently. */
 export type HandlersView = Pick<NodeRequest, 'headers' | 'baseUrl'>;
@@ -20,7 +20,7 @@ export function nodeView(
   seen: HandlersView = request,
 ): RequestView {
   const { method = '', originalUrl, originalMethod = method, url = '' } = request;
-  const headers = headerRecord(linesOf(request));
+  const headers = neededLines(request);
   const body = hasBody(request, headers) ? bodySource(request, headers) : null;
   const authority = isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? '');
   const shown = seen.headers;
@@ -113,33 +113,3 @@ const ADDED_SLASH = /^\/(?:$|[?.])/;
 export function isEndOf(sent: string, url: string): boolean {
   return sent.endsWith(url) || (ADDED_SLASH.test(url) && sent.endsWith(url.slice(1)));
 }
-
-/**
- * All header lines, each after its name. Some adapters, such as serverless-http, only set `headers`: then nobody sees anything
- * else, and everybody sees the same joined lines, without the lines that the adapter dropped.
- */
-function linesOf(request: NodeRequest): readonly string[] {
-  const { rawHeaders = [], headers } = request;
-  if (rawHeaders.length > 0 || isFromParser(request)) return rawHeaders;
-  return Object.entries(headers).flatMap(([name, value]) =>
-    value === undefined || value === null ? [] : [value].flat().flatMap((line) => [name, line]),
-  );
-}
-
-/** All lines by lower-case name; Node's `headers` hides duplicates. HTTP/2 pseudo-headers are left out. */
-function headerRecord(raw: readonly string[]): Record<string, string[]> {
-  const record = new Lines();
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = (raw[i] as string).toLowerCase();
-    if (name.startsWith(':')) continue;
-    const lines = record[name];
-    const line = String(raw[i + 1]);
-    if (lines === undefined) record[name] = [line];
-    else lines.push(line);
-  }
-  return record;
-}
-
-/** Like `Object.create(null)`, which would make a hash table: that is slow for the few headers of a usual request. */
-const Lines = function Lines() {} as unknown as new () => Record<string, string[]>;
-Lines.prototype = Object.create(null);

@@ -67,6 +67,27 @@ function readOwn(inputs: readonly string[], signatures: readonly string[]): Cred
   return { form: 'rfc9421', deviceId, created: Number(created), nonce, signature, covered, parameters };
 }
 
+/** A string of RFC 8941 section 3.3.3; its content, if that can be the name of a field. */
+const STRING = /"(?:([!#$%&'*+.^_`|~0-9a-z-]+)|(?:[^"\\]|\\.)*)"/g;
+
+/**
+ * The names of fields that signatures may cover, for a transport that gives only those lines to the view of a request. Other strings
+ * may be among them.
+ *
+ * @param inputs the lines of `Signature-Input`
+ */
+export function namesIn(inputs: readonly string[]): Set<string> {
+  const names = new Set<string>();
+  const text = inputs.join(', ');
+  if (text.length > MAX_BYTES) return names; // it is refused
+  let more = MAX_SEPARATORS + 1;
+  for (const [, name] of text.matchAll(STRING)) {
+    if (more-- === 0) break; // likewise, since there is a separator between two strings
+    if (name !== undefined) names.add(name);
+  }
+  return names;
+}
+
 const OUR_TAG = `"${TAG}"`;
 
 function isBytes({ items, value }: Member): boolean {
