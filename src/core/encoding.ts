@@ -112,6 +112,7 @@ export function fromUtf8(bytes: Uint8Array): string {
   return strictDecoder.decode(bytes);
 }
 
+const NO_BYTES = new Uint8Array();
 const SLAB_BYTES = 32_768;
 let slab = new Uint8Array(SLAB_BYTES);
 let slabUsed = 0;
@@ -119,16 +120,20 @@ let slabUsed = 0;
 /**
  * Encodes short text as UTF-8 bytes, in a slice of a larger array that is never written again. A separate array for each
  * signature base would be the most expensive allocation of a request.
+ *
+ * @param more bytes that follow the text
  */
-export function toSlab(text: string): Uint8Array<ArrayBuffer> {
-  const most = text.length * 3;
-  if (most > SLAB_BYTES / 4) return toUtf8(text);
+export function toSlab(text: string, more: Uint8Array = NO_BYTES): Uint8Array<ArrayBuffer> {
+  const most = text.length * 3 + more.length;
+  if (most > SLAB_BYTES / 4) return more.length === 0 ? toUtf8(text) : joinBytes([toUtf8(text), more]);
   if (slabUsed + most > SLAB_BYTES) {
     slab = new Uint8Array(SLAB_BYTES);
     slabUsed = 0;
   }
   const start = slabUsed;
   slabUsed += encoder.encodeInto(text, slab.subarray(start)).written;
+  if (more.length > 0) slab.set(more, slabUsed);
+  slabUsed += more.length;
   return slab.subarray(start, slabUsed);
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '#gather';
 import { isUnknown, mayBeSignedAnew, untilKnown } from '../bootstrap/grants/until-known';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { throwIfAborted, untilAborted } from '../core/abort';
@@ -68,25 +69,29 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
   const prepare = createPreparer(client);
   const known = { ...client, targetOf: (authority: string) => knownTarget(open, authority) };
   return {
-    fetch: async (input, init) => {
-      const request = await prepare(input, init); // copied first: the caller may change its arguments later
-      return releasing(request, async () => {
-        const opened = open();
-        try {
-          return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
-        } catch (error) {
-          if (!(opened instanceof Delegate)) moves.tell(error, opened, request.url);
-          const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
-          if (why !== null) opened.log.once(why);
-          throw error;
-        }
-      });
-    },
-    sign: async (input, how) => {
-      const request = await toUnsent(known, input, how); // copied first, as above
-      return releasing(request, () => signFor(open(), request, moves));
-    },
+    fetch: (input, init) =>
+      counted(async () => {
+        const request = await prepare(input, init); // copied first: the caller may change its arguments later
+        return releasing(request, () => send(request));
+      }),
+    sign: (input, how) =>
+      counted(async () => {
+        const request = await toUnsent(known, input, how); // copied first, as above
+        return releasing(request, () => signFor(open(), request, moves));
+      }),
   };
+
+  async function send(request: PreparedRequest): Promise<Response> {
+    const opened = open();
+    try {
+      return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
+    } catch (error) {
+      if (!(opened instanceof Delegate)) moves.tell(error, opened, request.url);
+      const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
+      if (why !== null) opened.log.once(why);
+      throw error;
+    }
+  }
 }
 
 /** Signs a request for a program that sends it itself. */

@@ -131,7 +131,10 @@ describe.each(servers)('requests that come together to $name', ({ serve }) => {
   );
 });
 
-it('calls that begin together are signed one after another, and then sent', async () => {
+it.each([
+  ['in one tick', async (call: () => Promise<unknown>) => void (await Promise.all([call(), call(), call()]))],
+  ['in one turn, beside another call', (call: () => Promise<unknown>) => beside(call)],
+])('calls that begin together, %s, are signed one after another, and then sent', async (_, begin) => {
   const events: string[] = [];
   const signer = await signerOf('controller');
   const client = createClient({
@@ -147,6 +150,26 @@ it('calls that begin together are signed one after another, and then sent', asyn
       return new Response();
     },
   });
-  await eachByItself([1, 2, 3], () => client.fetch('https://api.example.com'));
+  await begin(() => client.fetch('https://api.example.com'));
   expect(events).toEqual(['signed', 'signed', 'signed', 'sent', 'sent', 'sent']);
 });
+
+/** Three calls, each in a callback of its own, while another one waits for its answer. */
+async function beside(call: () => Promise<unknown>): Promise<void> {
+  const signer = await signerOf('controller');
+  let answer: (response: Response) => void = () => {};
+  const asked = new Promise<void>((resolve) => {
+    const client = createClient({
+      signer,
+      fetch: () =>
+        new Promise((settle) => {
+          answer = settle;
+          resolve();
+        }),
+    });
+    void client.fetch('https://slow.example.com');
+  });
+  await asked;
+  await eachByItself([1, 2, 3], call);
+  answer(new Response());
+}

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { gatherCalls, together } from '../../src/core/gather/gather';
+import { counted, gatherCalls, together } from '../../src/core/gather/gather';
 import { eachByItself } from '../support/each-by-itself';
 
 afterEach(() => {
@@ -39,7 +39,8 @@ describe('requests', () => {
   it('continue before the next ones are read', async () => {
     const events: string[] = [];
     const later = new Promise<void>((resolve) => {
-      setImmediate(() => setTimeout(() => resolve(void events.push('later'))));
+      // After the next turn. A timer of this turn may be due before it, if the machine is slow.
+      setImmediate(() => setImmediate(() => setTimeout(() => resolve(void events.push('later')))));
     });
     await eachByItself(upTo(3), (n) => together(async () => n).then(() => void events.push('continues')));
     await later;
@@ -62,18 +63,33 @@ it('calls continue sixteen at a time, so that other work runs in between', async
   };
   setImmediate(count);
   const turns = await Promise.all(
-    upTo(35).map(async () => {
-      await gatherCalls();
-      return turn;
-    }),
+    upTo(35).map(() =>
+      counted(async () => {
+        await undefined; // as in a client, all have begun by now
+        await gatherCalls();
+        return turn;
+      }),
+    ),
   );
   const first = turns[0] as number;
   expect(turns).toEqual(upTo(35).map((i) => first + Math.floor(i / 16)));
 });
 
+it('a call that is the only one waits for nobody, also after others have failed', async () => {
+  await Promise.allSettled(upTo(3).map(() => counted(() => Promise.reject(new Error('no answer')))));
+  await counted(async () => expect(gatherCalls()).toBeUndefined());
+  await Promise.all([
+    counted(async () => expect(gatherCalls()).toBeUndefined()),
+    counted(async () => expect(gatherCalls()).toBeInstanceOf(Promise)),
+  ]);
+});
+
+/** Beside another call. */
+const besides = <T>(call: () => Promise<T>): Promise<T> => counted(() => counted(async () => call()));
+
 describe.each([
   { who: 'requests', wait: () => together(async () => {}) },
-  { who: 'calls', wait: async () => gatherCalls() },
+  { who: 'calls', wait: () => besides(async () => gatherCalls()) },
 ])('$who', ({ wait }) => {
   it('continue although the clock of a test stands still', async () => {
     vi.useFakeTimers({ toFake: ['setImmediate', 'setTimeout'] });
@@ -101,5 +117,5 @@ it.each([
   vi.resetModules();
   const fresh = await import('../../src/core/gather/gather');
   expect(await fresh.together(async () => 1)).toBe(1);
-  expect(fresh.gatherCalls()).toBeUndefined();
+  await fresh.counted(() => fresh.counted(async () => expect(fresh.gatherCalls()).toBeUndefined()));
 });

@@ -98,9 +98,5 @@ export function answerNonce(
   signature: Uint8Array,
   crypto: Pick<CryptoProvider, 'sha256'>,
 ): MaybePromise<string> {
-  const text = toSlab(`${base}\n`);
-  const bytes = new Uint8Array(text.length + signature.length);
-  bytes.set(text);
-  bytes.set(signature, text.length);
-  return andThen(crypto.sha256(bytes), toBase64Url);
+  return andThen(crypto.sha256(toSlab(`${base}\n`, signature)), toBase64Url);
 }

@@ -32,7 +32,7 @@ export function createProof(
   request: {
     readonly method: string;
     /** Binds the answer to the request, 43 characters: see `answerNonce()`. */
-    readonly nonce: () => MaybePromise<string>;
+    readonly nonce: MaybePromise<string>;
     /** The target ID that the request names, if it names one. */
     readonly named?: string | undefined;
     /** The verifier's list, which says whether the target has moved to another key. */
@@ -60,7 +60,7 @@ export function createProof(
     const about = { signerId: key.deviceId, named, nowMs };
     const succession = list.succession === undefined ? undefined : successionFor(list, about, crypto);
     return andThen(succession, (statement) =>
-      andThen(request.nonce(), (nonce) => {
+      andThen(request.nonce, (nonce) => {
         const signing = statement === undefined ? key : withSuccession(key, statement);
         return signAnswer(answer, { method, nonce }, signing, Math.floor(nowMs / 1000), crypto);
       }),

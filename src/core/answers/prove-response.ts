@@ -59,7 +59,10 @@ export async function proveHeld(
 const OF_OTHERS = [KEY_HEADER, BODY_HEADER, SUCCESSION_HEADER];
 
 function linesOf(headers: Headers): Record<string, string | string[]> {
-  const lines: Record<string, string | string[]> = Object.fromEntries(headers);
+  const lines: Record<string, string | string[]> = {};
+  headers.forEach((value, name) => {
+    lines[name] = value;
+  });
   if (lines['set-cookie'] !== undefined) lines['set-cookie'] = headers.getSetCookie();
   return lines;
 }

@@ -57,13 +57,24 @@ function releaseRequests(group: Group): void {
 
 /** The groups that wait, the first one first. All but the last are full. */
 const calls: Group[] = [];
+let underWay = 0;
+
+/** Counts a call of a client, from its beginning to its end: one that is the only one waits for nobody. */
+export async function counted<T>(call: () => Promise<T>): Promise<T> {
+  underWay++;
+  try {
+    return await call();
+  } finally {
+    underWay--;
+  }
+}
 
 /**
- * For a client: waits for other calls of this turn of the event loop. 16 continue in each turn, so that a thousand calls do not keep
- * it from other work.
+ * For a client: waits for other calls of this turn of the event loop, if there are others. 16 continue in each turn, so that a thousand
+ * calls do not keep it from other work.
  */
 export function gatherCalls(): Promise<void> | undefined {
-  if (!isReal) return undefined;
+  if (!isReal || underWay < 2) return undefined;
   let group = calls.at(-1);
   if (group === undefined || group.size === MOST) {
     group = newGroup();

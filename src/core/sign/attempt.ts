@@ -1,4 +1,3 @@
-import { gatherCalls } from '#gather';
 import { throwIfAborted, untilAborted } from '../abort';
 import {
   type AnswerOptions,
@@ -94,7 +93,6 @@ async function sign(
   const opened = called?.signer ?? (await open());
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
-  await gatherCalls();
   throwIfAborted(request.signal); // a key may wait for somebody's touch
   const claim: Claim = before ?? {
     nonce: toBase64Url(crypto.randomBytes(16)),

@@ -1,3 +1,4 @@
+import { counted } from '#gather';
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
 import { RedirectRefusedError } from '../errors/amesh-error';
@@ -66,10 +67,11 @@ export interface PreparedRequest {
 export function createClient(options: ClientOptions): Client {
   const prepare = createPreparer(readOptions(options));
   return {
-    async fetch(input, init) {
-      const request = await prepare(input, init);
-      return releasing(request, request.send);
-    },
+    fetch: (input, init) =>
+      counted(async () => {
+        const request = await prepare(input, init);
+        return releasing(request, request.send);
+      }),
   };
 }
 

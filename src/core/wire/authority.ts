@@ -9,6 +9,14 @@ const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::(
  * @returns null if the text is not host[:port]
  */
 export function normalizeAuthority(text: string): string | null {
+  if (text !== lastText) [lastText, lastNormal] = [text, normalOf(text)];
+  return lastNormal;
+}
+
+/** A server is mostly called by one name, and a client mostly calls one. */
+let [lastText, lastNormal]: [string, string | null] = ['', null];
+
+function normalOf(text: string): string | null {
   const match = AUTHORITY.exec(text.toLowerCase());
   if (match === null) return null;
   const [, host, port] = match;
@@ -21,15 +29,10 @@ export function normalizeAuthority(text: string): string | null {
  * spelling. Names are not checked: runtimes differ in which `xn--` they accept, and parsing a URL per request is slow.
  */
 function isInUrls(host: string): boolean {
-  if (!/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || host === lastAddress) return true;
+  if (!/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host)) return true;
   const url = `http://${host}`;
-  if (!URL.canParse(url) || new URL(url).host !== host) return false;
-  lastAddress = host;
-  return true;
+  return URL.canParse(url) && new URL(url).host === host;
 }
-
-/** The last address that passed the check: a server without a name is mostly called by one address. */
-let lastAddress: string | undefined;
 
 /** Whether a normalised authority is a loopback name or address: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
 export function isLoopback(authority: string): boolean {

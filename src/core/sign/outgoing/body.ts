@@ -1,4 +1,5 @@
 import { withOwnSignal } from '../../abort';
+import type { MaybePromise } from '../../crypto/provider';
 import { AmeshError, isAmeshError } from '../../errors/amesh-error';
 import { BODY_CODES } from '../../errors/codes';
 import { collect } from '../../wire/view';
@@ -21,11 +22,11 @@ export interface EncodedBody {
  * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream that was already read, or
  *   whose chunks are not bytes
  */
-export async function encodeBody(
+export function encodeBody(
   body: BodyInit | null | undefined,
   limitBytes: number,
   signal: AbortSignal | null,
-): Promise<EncodedBody> {
+): MaybePromise<EncodedBody> {
   if (body === null || body === undefined) return { bytes: null, contentType: null };
   if (typeof body !== 'object') return { bytes: utf8(String(body)), contentType: 'text/plain;charset=UTF-8' };
   const kind = kindOf(body);
@@ -38,6 +39,16 @@ export async function encodeBody(
     const view = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { bytes: new Uint8Array(view), contentType: null };
   }
+  return readBody(body, kind, limitBytes, signal);
+}
+
+/** The bytes of a body that has to be read first. */
+async function readBody(
+  body: Exclude<BodyInit, string>,
+  kind: string,
+  limitBytes: number,
+  signal: AbortSignal | null,
+): Promise<EncodedBody> {
   const stream = toBodyStream(body);
   if (stream !== null) {
     const { getBoundary } = body as { getBoundary?: () => string }; // of the package form-data

@@ -1,4 +1,6 @@
+import { gatherCalls } from '#gather';
 import { untilAborted } from '../../abort';
+import type { MaybePromise } from '../../crypto/provider';
 import { hasSha256 } from '../../wire/digest';
 import { isRequest, type RequestView } from '../../wire/view';
 import { encodeBody, holdStream, toBodyStream } from './body';
@@ -66,12 +68,23 @@ export async function toOutgoing(
     headers.set('content-digest', declared);
     return { url, method, headers, bytes: null, ...holdStream(own), redirect, signal, options, source };
   }
-  const { bytes, contentType } = await untilAborted(signal, encodeBody(body, limitBytes, signal));
+  const encoding = gathered(encodeBody(body, limitBytes, signal));
+  const { bytes, contentType } = await untilAborted(signal, encoding);
   // A Request already has its content type; for a body passed here, we set it.
   if (given !== null && contentType !== null && !headers.has('content-type'))
     headers.set('content-type', contentType);
   const release = () => {};
   return { url, method, headers, bytes, stream: null, release, redirect, signal, options, source };
+}
+
+/**
+ * Waits here for other calls, which then sign their requests together. All that comes before has to happen during the call, and all
+ * that comes afterwards would keep the event loop from other work if a thousand calls did it in one turn.
+ */
+async function gathered<T>(work: MaybePromise<T>): Promise<T> {
+  const result = await work; // even if it is no promise: by now, all calls of this tick are counted
+  await gatherCalls();
+  return result;
 }
 
 /** Lets the caller read a stream again if its request fails before any of it was sent. */
