@@ -79,6 +79,33 @@ const cases: Readonly<Record<string, Case>> = {
     proof: 'proven',
     covered: ['unencoded-digest', 'set-cookie'],
   },
+  'a cookie that is not plain ASCII, before a text': {
+    answer: (_, r) => having(r, 'set-cookie', 'a=ü').end('x'),
+    proof: 'proven',
+    covered: ['unencoded-digest', 'set-cookie'],
+  },
+  'a cookie that is not plain ASCII, before pieces': {
+    answer: (_, r) => inPieces(having(having(r, 'set-cookie', 'a=\xff'), 'content-length', 4), 'ab', 'cd'),
+    proof: 'proven',
+    text: 'abcd',
+    covered: ['unencoded-digest', 'set-cookie'],
+  },
+  'a cookie that is not plain ASCII, before a stream': {
+    answer: (_, r) => inPieces(having(r, 'set-cookie', 'a=ü'), 'ab', 'cd'),
+    proof: 'stream',
+    text: 'abcd',
+    covered: ['set-cookie', 'authmesh-body'],
+  },
+  'a cookie that is not plain ASCII, in a head of its own': {
+    answer(_, r) {
+      r.setHeader('set-cookie', 'a=ü');
+      r.flushHeaders();
+      setImmediate(() => r.end('x'));
+    },
+    proof: 'stream',
+    text: 'x',
+    covered: ['set-cookie', 'authmesh-body'],
+  },
   'headers that are appended': {
     answer(_, r) {
       r.appendHeader('set-cookie', 'a=1');

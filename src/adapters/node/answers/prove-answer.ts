@@ -5,7 +5,7 @@ import { SUCCESSION_HEADER } from '../../../core/answers/succession';
 import { attached } from '../../../core/attached';
 import type { MaybePromise } from '../../../core/crypto/provider';
 import { isCoded } from '../../../core/wire/coding';
-import { fieldValue } from '../../../core/wire/view';
+import { fieldValue, headerLines } from '../../../core/wire/view';
 import { isHttp2Response, type NodeRequest, type NodeResponse } from '../request';
 import { endLate, markEnded, unmarkEnded, writeLate } from './held-end';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
@@ -65,6 +65,7 @@ type State = 'idle' | 'held' | 'signing' | 'open';
 
 /** An end without further bytes. */
 const NO_MORE = readEnd([]) as Written;
+const NO_BYTES = Buffer.alloc(0);
 
 class ProvenAnswer {
   readonly #method: string;
@@ -86,6 +87,7 @@ class ProvenAnswer {
   #end: Written | undefined;
   #isEndHeld = false;
   #isWaiting = false;
+  #isHeadLatin1 = false;
 
   constructor(method: string, response: Methods, proof: AnswerProof) {
     this.#method = method;
@@ -237,6 +239,7 @@ class ProvenAnswer {
 
   #finish(body: Uint8Array | null): MaybePromise<void> {
     const { status, headers, release } = this.#head as HeldHead;
+    this.#isHeadLatin1 = headers['set-cookie'] !== undefined && hasLatin1(headerLines(headers, 'set-cookie'));
     const removed = removedFrom(headers);
     const kept = removed === undefined ? headers : { ...headers, ...removed };
     const open = (added: HeadChanges | null) => {
@@ -260,23 +263,32 @@ class ProvenAnswer {
     if (this.#isEndHeld) unmarkEnded(response);
     this.#isEndHeld = false;
     let isReady = true;
-    for (const { given, encoding, callback } of queue)
-      isReady = write.call(response, given, encoding, callback);
+    for (const written of queue) isReady = write.call(response, ...this.#chunkOf(written));
     if (this.#end === undefined) {
+      if (queue.length === 0 && this.#isHeadLatin1) write.call(response, NO_BYTES);
       if (queue.length === 0) flushHeaders.call(response);
       else if (this.#isWaiting && isReady) response.emit('drain');
       return;
     }
-    const { given, encoding, callback } = this.#end;
+    const [chunk, encoding, callback] = this.#chunkOf(this.#end);
     // A connection refers to its last response until the next one comes.
     this.#head = null;
     this.#end = NO_MORE;
-    if (given.length === 0) end.call(response, callback);
+    if (chunk.length === 0) end.call(response, callback);
     else if (isHttp2Response(response)) {
-      write.call(response, given, encoding); // Node's end() would call our write()
+      write.call(response, chunk, encoding); // Node's end() would call our write()
       end.call(response, callback);
-    } else end.call(response, given, encoding, callback);
+    } else end.call(response, chunk, encoding, callback);
   }
+
+  /** Node sends a text together with the head, and both in the encoding of the text. A head is signed as Latin-1. */
+  #chunkOf({ bytes, given, encoding, callback }: Written): [string | Uint8Array, ...unknown[]] {
+    return this.#isHeadLatin1 ? [bytes, undefined, callback] : [given, encoding, callback];
+  }
+}
+
+function hasLatin1(lines: readonly string[]): boolean {
+  return lines.some((line) => /[^\0-\x7f]/.test(line));
 }
 
 /** Removes the proof of another answer, such as one that a gateway passes on, and digests that callers cannot check. */
