@@ -5,8 +5,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Trial } from './trial.mjs';
 
@@ -15,6 +17,7 @@ const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 
 const pinned = (...names) => names.map((name) => `${name}@${devDependencies[name]}`);
 const page = readFileSync(join(root, 'docs/frameworks.md'), 'utf8');
 
+const HOST = 'api.example.com';
 const JSON_TYPE = { 'content-type': 'application/json' };
 const ORDER = '{"amount":100}';
 const ORDERED = '200 {"from":"laptop","amount":100}';
@@ -181,6 +184,7 @@ async function check({ name, node, packages, files = {}, prepare = [], calls, cl
     await server.listening;
     const problems = [];
     for (const call of calls) problems.push(...(await problemsOf(call, `http://localhost:${port}`)));
+    problems.push(...(await problemsOfHosts(calls[0], port)));
     if (client) {
       const printed = (await trial.sh(client.command, dir, bin)).trim();
       if (printed !== client.prints) problems.push(`${client.command} printed: ${printed}`);
@@ -205,12 +209,38 @@ async function problemsOf({ path, body, headers = JSON_TYPE, answer, isProtected
   const expected = [['signed', signing, answer]];
   if (isProtected) expected.push(['unsigned', fetch, UNAUTHORIZED], ['changed', changing, UNAUTHORIZED]);
   const problems = [];
-  for (const [kind, send, text] of expected) {
+  for (const [kind, send, wanted] of expected) {
     const response = await send(origin + path, { method: 'POST', headers, body });
     const got = `${response.status} ${await response.text()}`;
-    if (got !== text) problems.push(`${path}, ${kind}: ${got.slice(0, 500)}, not ${text}`);
+    if (got !== wanted) problems.push(`${path}, ${kind}: ${got.slice(0, 500)}, not ${wanted}`);
   }
   return problems;
+}
+
+/** In production, callers use another name than `localhost`. */
+async function problemsOfHosts({ path, body, headers = JSON_TYPE, answer }, port) {
+  const { createAmesh } = trial.sdk();
+  const settings = { dir: trial.caller, env: {}, fetch: (url, init) => fetchFrom(port, new URL(url), init) };
+  const { fetch } = createAmesh(settings);
+  const problems = [];
+  for (const [host, expected] of [
+    [HOST, answer],
+    ['other.example.com', '421 {"error":"wrong_host"}'],
+  ]) {
+    const url = `http://${host}${path}`;
+    const response = await fetch(url, { method: 'POST', headers, body });
+    const got = `${response.status} ${await response.text()}`;
+    if (got !== expected) problems.push(`${url}: ${got.slice(0, 500)}, not ${expected}`);
+  }
+  return problems;
+}
+
+/** Calls a host that is at a port of this machine. */
+async function fetchFrom(port, { host, pathname, search }, { method, headers, body }) {
+  const fields = { ...Object.fromEntries(new Headers(headers)), host, 'content-length': body.length };
+  const call = request({ port, method, path: pathname + search, headers: fields }).end(body);
+  const [response] = await once(call, 'response');
+  return new Response(await text(response), { status: response.statusCode });
 }
 
 /** Starts a server in a process group of its own, since commands start others. */
@@ -250,15 +280,18 @@ async function freePort() {
   }
 }
 
-/** The files and commands of a section, with another port than 3000. */
+/** The files and commands of a section, with another port than 3000, and another host. */
 function readSection(heading, port) {
-  const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`));
+  const section = page.split(/^## /m).find((part) => part.startsWith(`${heading}\n`));
   const files = {};
   const commands = [];
   for (const [, language, block] of section.matchAll(
     /^```(\w+) no-run: run by scripts\/check-frameworks\.mjs\n([\s\S]*?)^```$/gm,
   )) {
-    const text = block.replaceAll('3000', String(port));
+    const text = block
+      .replaceAll("'localhost:3000'", `'localhost:${port}', '${HOST}'`)
+      .replaceAll('AMESH_HOSTS=localhost:3000', `AMESH_HOSTS=localhost:${port},${HOST}`)
+      .replaceAll('3000', String(port));
     if (language === 'sh')
       commands.push(
         ...text

@@ -1,8 +1,9 @@
 import type { MaybePromise } from '../crypto/provider';
 import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
+import { normalizeAuthority } from '../wire/authority';
 import type { Credentials } from '../wire/credentials';
-import { type RequestLine, TARGET } from '../wire/line';
+import { type RequestLine, TARGET, TWO_HOSTS } from '../wire/line';
 import { isPrivateChannel } from '../wire/private-channel';
 import { headerLines, type RequestView } from '../wire/view';
 import { SENDS_ONCE } from './sends-once';
@@ -140,7 +141,18 @@ export function hintFor(
   if (code === 'timestamp_out_of_range') return timeHint(isSkew, ageSeconds, nowMs, credentials?.expires);
   if (code === 'malformed_header' && !TARGET.test(view.target) && isOnLambda())
     return { fix: 'The path in the event is decoded: wrap it with asSent(), as docs/lambda.md says.' };
+  if (detail === TWO_HOSTS) return twoHostsHint(view);
   return {};
+}
+
+/** The authority of a `Request` is the host of its URL. */
+function twoHostsHint({ authority, headers }: RequestView): { readonly fix: string } {
+  const [shown, called = 'api.example.com'] = [authority, headerLines(headers, 'host').join()].map(
+    (text) => normalizeAuthority(text.trim()) ?? undefined, // anything else may be long, or ruin the log
+  );
+  return {
+    fix: `If the framework makes up the host of request.url (${shown}), set the one that callers use: { authority: '${called}' }. Otherwise somebody has changed the request.`,
+  };
 }
 
 function timeHint(

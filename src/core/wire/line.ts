@@ -70,10 +70,6 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
   if (seen === null) return malformed('The Host header is missing, or is not host[:port].');
   const hosts = headerLines(view.headers, 'host');
   if (hosts.length > 1) return malformed('There are several Host headers.');
-  const [host = view.authority] = hosts; // mostly the same text
-  if (host !== view.authority && normalizeAuthority(host.trim()) !== seen) {
-    return malformed('The Host header differs from the authority of the request.');
-  }
   if (options.authority !== undefined) return options.authority;
   if (options.trustForwardedHost) {
     // The left-most value, which is also Express's host: what the outermost proxy received.
@@ -82,8 +78,11 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
       return normalizeAuthority(forwarded.trim()) ?? malformed('X-Forwarded-Host is not host[:port].');
     }
   }
-  return seen;
+  const [host = view.authority] = hosts; // mostly the same text
+  return host === view.authority || normalizeAuthority(host.trim()) === seen ? seen : malformed(TWO_HOSTS);
 }
+
+export const TWO_HOSTS = 'The Host header differs from the authority of the request.';
 
 /** Whether a method is safe: by its definition, it has no effect (RFC 9110 section 9.2.1). */
 export function isSafe(method: string): boolean {

@@ -138,7 +138,8 @@ export function toRequestView(request: Request): RequestView {
   return {
     method: request.method,
     target,
-    authority,
+    // Next.js makes up the host of the URL, and routes by the Host header.
+    authority: ('nextUrl' in request && headers.host) || authority,
     headers,
     body: mayHaveBody
       ? async (limit) => (request.body === null ? new Uint8Array() : readStream(request, limit))
