@@ -1,4 +1,5 @@
-import { openDevice } from '@authmesh/sdk/admin';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DeviceEntry, openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { changeDevices, newDevice } from '../support/list-document';
 import { type Machine, objectOf, useMachines } from './amesh';
@@ -64,6 +65,69 @@ describe('amesh allow', () => {
     await changeDevices(trust, (device) => ({ ...device, expiresAt: 1_764_000_000 }));
     const ran = await machine.amesh(['allow', 'laptop', 'orders:read']);
     expect(ran.stderr).toContain('! The trust in "laptop" ended 2025-11-24 16:00 UTC: it may not call');
+  });
+
+  describe('for a lease that has ended', () => {
+    async function ended(more: Partial<DeviceEntry> = {}) {
+      const { machine, trust, id } = await createTarget();
+      const now = Math.floor(Date.now() / 1000);
+      const lease = { grant: 'gone', expiresAt: now + 1, endsAt: now + 3600 };
+      await trust.update(async (draft) =>
+        draft.put({ ...((await draft.device(id)) as DeviceEntry), lease, ...more }),
+      );
+      await sleep(lease.expiresAt * 1000 - Date.now() + 1100);
+      return { machine, id };
+    }
+    const ADVICE =
+      /pair it \(amesh listen\), or give it the token of a new grant: .*amesh grant --name laptop\n/;
+
+    it('says that the device may not call, whatever its end', async () => {
+      const { machine } = await ended();
+      const ran = await machine.amesh(['allow', 'laptop', '--expires', '90d']);
+      expect(ran.code).toBe(0);
+      expect(ran.stderr).toMatch(
+        /\n! The lease of "laptop" ended 20.* UTC: it may not call this machine at all, whatever the end of the trust in it\.\n/,
+      );
+      expect(ran.stderr).toMatch(ADVICE);
+      const json = objectOf(await machine.amesh(['allow', 'laptop', '--expires', '80d', '--json']));
+      expect(json).toMatchObject({
+        ok: true,
+        code: 'device_expired',
+        message: 'The lease of this device has ended.',
+        hint: expect.stringContaining('amesh grant'),
+      });
+      // No other command shows the later end.
+      expect((await machine.amesh(['list'])).stdout).toMatch(/^laptop .* ended 20\S+ \S+ UTC$/m);
+      expect((await machine.amesh(['status'])).stdout).toMatch(
+        /may call me {2}laptop .* {2}lease expired 20\S+ \S+ UTC$/m,
+      );
+    });
+
+    it('gives no scopes, which a later lease would not have', async () => {
+      const { machine, id } = await ended();
+      const { revision } = await machine.allowList();
+      const ran = await machine.amesh(['allow', 'laptop', 'orders:read']);
+      expect([ran.code, ran.stdout]).toEqual([1, '']);
+      expect(ran.stderr).toContain(`✗ The lease of "laptop" (${id}) has ended, so scopes have no effect.\n`);
+      expect(ran.stderr).toMatch(ADVICE);
+      expect(ran.stderr).toContain('No changes were made.\n');
+      expect(objectOf(await machine.amesh(['allow', 'laptop', 'a', '--json']))).toMatchObject({
+        error: { code: 'device_expired' },
+      });
+      expect((await machine.allowList()).revision).toBe(revision);
+    });
+
+    it('advises only what helps if the trust has ended, too', async () => {
+      const { machine } = await ended({ expiresAt: 1_764_000_000, scopes: ['a', 'b'] });
+      const ran = await machine.amesh(['deny', 'laptop', 'a']);
+      expect(ran.code).toBe(0);
+      expect(ran.stderr).toContain('! The lease of "laptop" ended 20');
+      expect(ran.stderr).toContain('pair it: run amesh listen here and amesh invite on the caller\n');
+      expect(ran.stderr).not.toContain('--expires');
+      const listed = await machine.amesh(['list']);
+      expect(listed.stdout).toContain('ended 2025-11-24 16:00 UTC');
+      expect(listed.stderr).not.toContain('To move an end');
+    });
   });
 
   it.each([

@@ -1,16 +1,19 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createAmesh, type Refusal } from '@authmesh/sdk';
 import { type DeviceEntry, openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { createClient, deviceIdOf, type Signer } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it } from 'vitest';
-import { newDevice, randomId, withDevices } from '../support/list-document';
+import { changeDevices, newDevice, randomId, withDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 const now = () => Math.floor(Date.now() / 1000);
+/** Waits for the end of a lease. An ended one that is written leaves the list at once. */
+const endOf = ({ expiresAt }: { expiresAt: number }) => sleep(expiresAt * 1000 - Date.now() + 1100);
 
 async function createTarget(more: Partial<DeviceEntry> = {}) {
   const machine = await createMachine('api');
@@ -78,6 +81,38 @@ describe('amesh can', () => {
       code,
       hint: expect.stringContaining(next.replace('ID', id)),
     });
+  });
+
+  it('says that a lease has ended, which no end of the trust changes', async () => {
+    const lease = { grant: 'gone', expiresAt: now() + 1, endsAt: now() + 3600 };
+    const { machine, trust, id } = await createTarget({ scopes: ['*'], lease });
+    await endOf(lease);
+    const ran = await machine.amesh(['can', 'laptop']);
+    expect([ran.code, ran.stderr]).toEqual([
+      11,
+      `✗ No: "laptop" (${id}) may not call this machine. The lease of this device has ended.\n  If it may call again, pair it (amesh listen), or give it the token of a new grant: ${machine.here('amesh grant --name laptop')}\n`,
+    ]);
+    await machine.amesh(['allow', 'laptop', '--expires', '90d']);
+    const answer = objectOf(await machine.amesh(['can', 'laptop', '--json']));
+    expect(answer).toMatchObject({ code: 'device_expired', message: 'The lease of this device has ended.' });
+    // A grant does not renew a lease if the trust in the device has ended, too.
+    await changeDevices(trust, (device) => ({ ...device, expiresAt: now() - 10 }));
+    const both = await machine.amesh(['can', 'laptop']);
+    expect(both.stderr).toContain('The lease of this device and the trust in it have ended.\n');
+    expect(both.stderr).toContain('pair it: run amesh listen here and amesh invite on the caller\n');
+  });
+
+  it('names the callers as the grant of a lease that has ended did', async () => {
+    const { machine, trust, signer, id } = await createTarget();
+    await machine.amesh(['grant', '--name', 'worker-*']);
+    const [{ id: grant } = { id: '' }] = (await machine.allowList()).grants;
+    const lease = { grant, expiresAt: now() + 1, endsAt: now() + 3600 };
+    const publicKey = Buffer.from(signer.publicKey).toString('base64url');
+    await trust.update((draft) => draft.put({ ...newDevice(id, 'renamed'), publicKey, lease }));
+    await endOf(lease);
+    expect((await machine.amesh(['can', id])).stderr).toContain(
+      machine.here("amesh grant --name 'worker-*'"),
+    );
   });
 
   it('says no for a device that is not in the list, or was revoked', async () => {

@@ -85,7 +85,7 @@ export {
   type TrustVariables,
   trustOf,
 } from '../../trust/owner-key';
-export { type WhyNot, whyNot } from '../../trust/rights/can';
+export { type WhyNot, whyEnded, whyNot } from '../../trust/rights/can';
 export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../../trust/rights/ends';
 export { MAX_SCOPES, toScopes } from '../../trust/rights/scopes';
 export { type Conflict, conflictsOf } from '../../trust/rotation/conflicts';

@@ -1,16 +1,48 @@
-import { type DeviceEntry, dueWarning, type Ending, endingOf, type ListHead } from '@authmesh/sdk/admin/list';
+import {
+  type DeviceEntry,
+  dueWarning,
+  type Ending,
+  endingOf,
+  type ListHead,
+  whyEnded,
+} from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
-import { here } from '../words/here';
+import { fixHere, here } from '../words/here';
 
 /** How many ends are named. */
 const MAX_NAMED = 5;
 
-/** The ends for which a warning is due, and past ends that can be moved; the earliest first. */
+/**
+ * The ends for which a warning is due, and past ends that can be moved; the earliest first. To move the end of a device whose lease
+ * has ended would not help.
+ */
 export function dueEnds(devices: readonly DeviceEntry[], head: ListHead, nowSeconds: number): Ending[] {
   return devices
-    .flatMap((device) => endingOf(device, head) ?? [])
+    .flatMap((device) => (isLeaseOver(device) ? [] : (endingOf(device, head) ?? [])))
     .filter((ending) => isDue(ending, nowSeconds))
     .sort((a, b) => a.endsAt - b.endsAt);
+}
+
+/** Whether a device enrolled by a grant, and has not called for too long. It may not call any more, whatever its own end. */
+export function isLeaseOver({ lease }: Pick<DeviceEntry, 'lease'>): boolean {
+  return lease !== undefined && lease.expiresAt * 1000 < Date.now();
+}
+
+/** Says when a device may no longer call at all. */
+export function endNotes(device: DeviceEntry, head: Pick<ListHead, 'grants'>): string[] {
+  const { friendlyName, expiresAt, lease } = device;
+  const why = whyEnded(device, head, Date.now());
+  if (why !== null && lease !== undefined && isLeaseOver(device))
+    return [
+      `! The lease of "${friendlyName}" ended ${momentText(lease.expiresAt)}: it may not call this machine at all, whatever the end of the trust in it.`,
+      `  ${fixHere(why)}`,
+    ];
+  if (expiresAt === undefined) return [];
+  return [
+    why === null
+      ? `  The trust in "${friendlyName}" ends ${momentText(expiresAt)}. After that it may not call this machine at all.`
+      : `! The trust in "${friendlyName}" ended ${momentText(expiresAt)}: it may not call this machine at all. To trust it again: --expires 90d or --expires never`,
+  ];
 }
 
 function isDue(ending: Ending, nowSeconds: number): boolean {

@@ -1,8 +1,7 @@
-import { type DeviceEntry, toScopes } from '@authmesh/sdk/admin/list';
+import { toScopes } from '@authmesh/sdk/admin/list';
 import type { ArgsDef } from 'citty';
 import { type Given, valuesOf } from '../command-line/arguments';
 import { UsageError } from '../errors/errors';
-import { momentText } from '../words/duration';
 import { shellWord } from '../words/shell';
 
 /** How many scopes a line for people shows. */
@@ -52,15 +51,4 @@ export function scopesText(scopes: readonly string[] = []): string {
 /** Scopes as words of a command line. */
 export function scopeWords(scopes: readonly string[]): string {
   return scopes.map(shellWord).join(' ');
-}
-
-/** Says when a device may no longer call at all. */
-export function endNotes({ friendlyName, expiresAt }: DeviceEntry): string[] {
-  if (expiresAt === undefined) return [];
-  const isOver = expiresAt * 1000 < Date.now();
-  return [
-    isOver
-      ? `! The trust in "${friendlyName}" ended ${momentText(expiresAt)}: it may not call this machine at all. To trust it again: --expires 90d or --expires never`
-      : `  The trust in "${friendlyName}" ends ${momentText(expiresAt)}. After that it may not call this machine at all.`,
-  ];
 }

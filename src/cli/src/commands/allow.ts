@@ -1,12 +1,13 @@
-import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin/list';
+import { allowScopes, type DeviceEntry, type ListHead, lookUp, whyEnded } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
+import { endNotes, isLeaseOver } from '../allow-list/ends';
 import { nameAsGiven } from '../allow-list/namesakes';
-import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scopes';
+import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
-import { UsageError } from '../errors/errors';
+import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
-import { here } from '../words/here';
+import { fixHere, here } from '../words/here';
 import { nameForCommand } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
@@ -42,17 +43,25 @@ export const allow = defineCommand({
       });
     const { trust } = await openMachine();
     const { deviceId } = await lookUp(trust, args.device);
-    const { result, isChanged } = await trust.update(async (draft) => {
+    const { head, result, isChanged } = await trust.update(async (draft) => {
       const before = await draft.device(deviceId);
-      return { before, device: await allowScopes(draft, deviceId, scopes, expiresAt) };
+      const device = await allowScopes(draft, deviceId, scopes, expiresAt);
+      if (scopes.length > 0) assertKeepsScopes(device, draft.head);
+      return { before, device };
     });
     const { device } = result;
+    const why = whyEnded(device, head, Date.now());
     const added = (device.scopes ?? []).filter((scope) => !result.before?.scopes?.includes(scope));
     return {
-      json: { device, changed: isChanged, added },
+      json: {
+        device,
+        changed: isChanged,
+        added,
+        ...(why !== null && { code: why.code, message: why.detail, hint: fixHere(why) }),
+      },
       notes: [
         outcome(device, nameAsGiven(device, args.device), added, isChanged),
-        ...endNotes(device),
+        ...endNotes(device, head),
         ...(device.lease === undefined || scopes.length === 0
           ? []
           : [
@@ -62,6 +71,23 @@ export const allow = defineCommand({
     };
   },
 });
+
+/**
+ * An ended lease leaves the list with the next change, and a later one has the scopes of its grant alone. Only an end that a person
+ * has set keeps the entry, with its scopes, for a new pairing.
+ *
+ * @throws CommandError
+ */
+function assertKeepsScopes(device: DeviceEntry, head: Pick<ListHead, 'grants'>): void {
+  const why = isLeaseOver(device) && device.expiresAt === undefined && whyEnded(device, head, Date.now());
+  if (!why) return;
+  const { friendlyName, deviceId } = device;
+  throw new CommandError(
+    why.code,
+    `The lease of "${friendlyName}" (${deviceId}) has ended, so scopes have no effect.`,
+    fixHere(why),
+  );
+}
 
 /** @returns Unix seconds; null for no end */
 function toEnd(text: string, now: number): number | null {

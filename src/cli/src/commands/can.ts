@@ -14,7 +14,7 @@ import { UsageError } from '../errors/errors';
 import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
-import { commandHere } from '../words/here';
+import { fixHere } from '../words/here';
 import { withoutSecrets } from '../words/printable';
 import { SUMMARIES } from './summaries';
 
@@ -51,8 +51,8 @@ export const can = defineCommand({
     const what = required.length === 0 ? 'call this machine' : `do ${required.join(', ')}`;
     const json = { can: why === null, device, required };
     if (why === null) return { json, notes: [`✓ ${called(device)} may ${what}.${until(device)}`] };
-    const { code, detail, fix, command } = why;
-    const hint = command === undefined ? fix : `${fix}: ${commandHere(command)}`;
+    const { code, detail } = why;
+    const hint = fixHere(why);
     return {
       json: { ...json, code, message: withoutSecrets(detail), hint },
       notes: [

@@ -1,6 +1,7 @@
-import { covers, type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin/list';
+import { covers, type DeviceEntry, denyScopes, lookUp, whyEnded } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { endNotes } from '../allow-list/ends';
 import { nameAsGiven } from '../allow-list/namesakes';
 import { regainNotes } from '../allow-list/revoke-grant';
 import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
@@ -55,7 +56,7 @@ export const deny = defineCommand({
       notes: [
         ...(isChanged ? [outcome(device, word, removed), `  ${when}`] : []),
         ...(unknown.length === 0 ? [] : [notGranted(device, unknown, isChanged)]),
-        ...(device.scopes === undefined ? rest(word) : [`  It may still do: ${scopesText(device.scopes)}.`]),
+        ...(whyEnded(device, head, Date.now()) === null ? rest(device, word) : endNotes(device, head)),
         ...regainNotes(device, removed, head),
       ],
     };
@@ -73,6 +74,8 @@ function notGranted(device: DeviceEntry, scopes: readonly string[], isChanged: b
   return `! "${friendlyName}" (${deviceId}) did not have ${scopesText(scopes)}.${outcome}`;
 }
 
-function rest(word: string): string[] {
+/** What a device may still do that may call. */
+function rest({ scopes }: DeviceEntry, word: string): string[] {
+  if (scopes !== undefined) return [`  It may still do: ${scopesText(scopes)}.`];
   return ['  It may still call what requires no scope.', `  To end that:  ${here(`amesh revoke ${word}`)}`];
 }

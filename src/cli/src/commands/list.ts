@@ -13,7 +13,7 @@ import {
 import { defineCommand } from 'citty';
 import { cutText, endedNotes } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';
-import { dueEnds, endsNotes } from '../allow-list/ends';
+import { dueEnds, endsNotes, isLeaseOver } from '../allow-list/ends';
 import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
 import { conflictNotes, pendingNotes, rotationText } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
@@ -189,7 +189,7 @@ function unconfirmedNotes(devices: readonly DeviceEntry[]): string[] {
 }
 
 function toRow(device: SeenDevice): string[] {
-  const { friendlyName, deviceId, roles, hosts, scopes, addedAt, lastSeenAt, expiresAt } = device;
+  const { friendlyName, deviceId, roles, hosts, scopes, addedAt, lastSeenAt } = device;
   const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
   const rotation = rotationText(device);
   return [
@@ -200,13 +200,23 @@ function toRow(device: SeenDevice): string[] {
     scopesText(scopes),
     dayText(addedAt),
     lastSeenAt === null ? '-' : momentText(lastSeenAt),
-    expiresAt === undefined
-      ? '-'
-      : `${expiresAt * 1000 < Date.now() ? 'ended ' : ''}${momentText(expiresAt)}`,
+    endsText(device),
   ];
 }
 
-function footnote({ unconfirmed, lease, proves, keys }: DeviceEntry, role: string): string | undefined {
+/** The end of the trust in a device. Calls extend a lease, so only one that has ended counts: a later end would not let it call. */
+function endsText(device: DeviceEntry): string {
+  const { expiresAt, lease } = device;
+  const ends = [expiresAt, isLeaseOver(device) ? lease?.expiresAt : undefined].filter(
+    (end) => end !== undefined,
+  );
+  if (ends.length === 0) return '-';
+  const first = Math.min(...ends);
+  return `${first * 1000 < Date.now() ? 'ended ' : ''}${momentText(first)}`;
+}
+
+function footnote(device: DeviceEntry, role: string): string | undefined {
+  const { unconfirmed, lease, proves, keys } = device;
   if (role === 'target') {
     const moved = keys && `moved to the key of ${keys.at(-1)?.deviceId}`;
     const notes = [unconfirmed && 'unconfirmed', proves === false && 'cannot prove its answers', moved];
@@ -214,8 +224,7 @@ function footnote({ unconfirmed, lease, proves, keys }: DeviceEntry, role: strin
     return shown === '' ? undefined : ` (${shown})`;
   }
   if (lease === undefined) return undefined;
-  const isOver = lease.expiresAt * 1000 < Date.now();
-  return ` (${isOver ? 'lease expired' : 'until'} ${momentText(lease.expiresAt)})`;
+  return ` (${isLeaseOver(device) ? 'lease expired' : 'until'} ${momentText(lease.expiresAt)})`;
 }
 
 function toPendingRow({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedToken): string[] {

@@ -2,8 +2,9 @@ import { listenForController, type TargetPerson, type WrongCode } from '@authmes
 import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
+import { endNotes } from '../allow-list/ends';
 import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
-import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
+import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
@@ -99,7 +100,7 @@ export const listen = defineCommand({
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
           `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameIn(await afterwards(device.trust.read()), controller)}`)}`,
           ...(controller.scopes === undefined ? [] : [`  It may do: ${scopesText(controller.scopes)}.`]),
-          ...endNotes(controller),
+          ...endNotes(controller, head),
           `  Accepts requests for ${hostsText(answers)}.`,
           ...droppedHosts(before.hosts, head.hosts),
           ...loopbackNotes(typed),

@@ -11,7 +11,7 @@ import {
 import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { lastSeenOf, missingError, missingNotes, readDevices } from '../allow-list/devices';
-import { dueEnds, endText } from '../allow-list/ends';
+import { dueEnds, endText, isLeaseOver } from '../allow-list/ends';
 import { ownRotationRows, readFollowers } from '../allow-list/followers';
 import { aboutRotation, conflictText, type Rotation, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
@@ -209,11 +209,18 @@ function rowsOf(
   return more === 0 ? rows : [...rows, ['', `and ${more} more`]];
 }
 
-function aboutCaller({ scopes, expiresAt, keysSince }: DeviceEntry, lastSeenAt: number | undefined): string {
+function aboutCaller(device: DeviceEntry, lastSeenAt: number | undefined): string {
+  const { scopes, expiresAt, lease, keysSince } = device;
   const verb = (expiresAt ?? 0) * 1000 < Date.now() ? 'ended' : 'ends';
-  const end = expiresAt === undefined ? '' : `  ${verb} ${momentText(expiresAt)}`;
+  const leaseEnd =
+    lease !== undefined && isLeaseOver(device) ? `  lease expired ${momentText(lease.expiresAt)}` : '';
+  // After the end of a lease, a later end lets nobody call.
+  const end =
+    expiresAt === undefined || (leaseEnd !== '' && verb === 'ends')
+      ? ''
+      : `  ${verb} ${momentText(expiresAt)}`;
   const cut = keysSince === undefined ? '' : `  ${cutText({ keysSince })}`;
-  return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}${cut}`;
+  return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}${leaseEnd}${cut}`;
 }
 
 function aboutTarget({ hosts, proves }: DeviceEntry): string {

@@ -6,8 +6,9 @@ import {
   namesakesOf,
 } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
+import { endNotes } from '../allow-list/ends';
 import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
-import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
+import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { afterwards } from '../errors/changes';
 import { UsageError } from '../errors/errors';
@@ -94,7 +95,7 @@ export const trustAdd = defineCommand({
         ...(role === 'controller' && device.scopes !== undefined
           ? [`  It may do: ${scopesText(device.scopes)}.`]
           : []),
-        ...(role === 'controller' ? endNotes(device) : []),
+        ...(role === 'controller' ? endNotes(device, head) : []),
         ...(device.proves === false ? ['  It cannot prove its answers.'] : []),
         ...namesakesNotes(namesakes, device),
         ...loopbackNotes(args.host ?? ''),

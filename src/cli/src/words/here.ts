@@ -16,3 +16,8 @@ export function commandHere([program = '', ...words]: readonly string[]): string
   const line = [program, ...words.map(shellWord)].join(' ');
   return program === 'amesh' ? here(line) : line;
 }
+
+/** What to do about something, with the command if there is one, written for this shell. */
+export function fixHere({ fix, command }: { fix: string; command?: readonly string[] | undefined }): string {
+  return command === undefined ? fix : `${fix}: ${commandHere(command)}`;
+}
