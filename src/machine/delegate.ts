@@ -46,7 +46,7 @@ export class Delegate {
  * still find it: otherwise they would act with the identity in a folder, and so have more rights.
  *
  * @returns null if there is none
- * @throws TypeError if the instance was given a folder or a list, too; VariableError
+ * @throws VariableError, also if the instance was given a folder or a list, too
  */
 export function openDelegate(settings: AmeshSettings): Delegate | null {
   const env = settings.env();
@@ -56,8 +56,10 @@ export function openDelegate(settings: AmeshSettings): Delegate | null {
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
   const other = option ?? besideDelegation(env);
   if (other !== undefined)
-    throw new TypeError(
-      `${VARIABLE} and ${other} are both given. A delegate has no folder, list or key of its own: remove one of the two.`,
+    throw new VariableError(
+      VARIABLE,
+      `and ${other} are both given.`,
+      'A delegate has no folder, list or key of its own: remove one of the two.',
     );
   const opening = delegatedSigner(text).catch(() => {
     throw new VariableError(

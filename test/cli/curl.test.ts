@@ -347,4 +347,134 @@ describe('what went wrong, in words', () => {
     ])
       expect((await curl(laptop, ...args)).code).toBe(2);
   });
+
+  it.each([[['-i']], [['--json']], [['-o', 'FILE']]])(
+    'a response that is cut off, with %j',
+    async (flags) => {
+      const { laptop, server, seen } = await meet((response) => {
+        response
+          .writeHead(200, { 'content-length': 100_000 })
+          .write('x'.repeat(1000), () => response.destroy());
+      });
+      const args = flags.map((word) => (word === 'FILE' ? join(laptop.dir, '../cut') : word));
+      const ran = await curl(laptop, server.origin, '--answers', 'off', ...args);
+      expect(ran.code).toBe(1);
+      const said = flags[0] === '--json' ? ran.stdout : ran.stderr;
+      expect(said).toContain('The response was cut off: UND_ERR_SOCKET.');
+      expect(said).toContain('The request may have been carried out');
+      expect(said).not.toContain('No changes were made');
+      if (flags[0] === '--json') expect(objectOf(ran)).toMatchObject({ error: { code: 'no_answer' } });
+      expect(seen).toHaveLength(1);
+    },
+  );
+
+  it('a body that is not what its Content-Encoding says', async () => {
+    const { laptop, server } = await meet((response) =>
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end('not gzip'),
+    );
+    const ran = await curl(laptop, server.origin, '--answers', 'off');
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain(
+      '✗ The body of the response is not what its Content-Encoding says: Z_DATA_ERROR.',
+    );
+  });
+
+  it.each([
+    [['-X', 'GET', '-d', 'x'], 'A GET request must not have a body.'],
+    [['-X', 'HEAD', '-d', 'x'], 'A HEAD request must not have a body.'],
+    [['-X', 'TRACE'], 'TRACE cannot be signed.'],
+    [['-X', 'CONNECT'], 'CONNECT cannot be signed.'],
+    [['-X', 'G,T'], 'The method is not a token.'],
+    [['-X', 'TRACK'], 'TRACK'],
+    ...[
+      'host: other.example',
+      'connection: x',
+      'Keep-Alive: timeout=5',
+      'proxy-connection: close',
+      'te: trailers',
+      'trailer: x',
+      'transfer-encoding: chunked',
+      'upgrade: websocket',
+      'expect: 100-continue',
+      'content-digest: sha-256=:AAAA:',
+      'authmesh-target: am_AAAAAAAAAAAAAAAA',
+      'authorization: AuthMesh v="2"',
+    ].map((line): [string[], string] => [
+      ['-H', line],
+      `-H cannot set ${line.split(':')[0]?.toLowerCase()}: amesh or the connection does that.`,
+    ]),
+    [['-d', 'abc', '-H', 'content-length: 5'], '-H cannot set content-length: '],
+    [['-H', 'content-length: 5'], '-H cannot set content-length: '],
+  ])('%j is a usage error', async (args, text) => {
+    const { laptop, server, seen } = await meet();
+    const ran = await curl(laptop, server.origin, ...args);
+    expect([ran.code, ran.stdout, ran.stderr]).toEqual([2, '', expect.stringContaining(text)]);
+    expect(ran.stderr).not.toContain('bug');
+    expect(ran.stderr).toContain('Usage: amesh curl');
+    expect(seen).toEqual([]);
+  });
+
+  it('a port that is never called, and something that does not speak HTTP', async () => {
+    const { laptop, server } = await meet();
+    const other = await listen(createServer().on('connection', (socket) => void socket.end('hello\n')));
+    servers.push(other);
+    await trust(laptop, await targetOf(laptop), 'target', [
+      '127.0.0.1:6000',
+      other.authority,
+      server.authority,
+    ]);
+    const blocked = await curl(laptop, 'http://127.0.0.1:6000/');
+    expect(blocked).toMatchObject({ code: 2 });
+    expect(blocked.stderr).toContain('✗ The port 6000 is one that fetch never calls.');
+    const ran = await curl(laptop, other.origin);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toMatch(/✗ http:\S+ does not speak HTTP: HPE_\w+\./);
+  });
+
+  it('the flags of the command, and not the options of the API', async () => {
+    const { laptop, server } = await meet((response) => response.write('a stream', () => response.end()));
+    const required = ['--answers', 'required'];
+    const stream = await curl(laptop, server.origin, ...required);
+    expect([stream.code, stream.stderr]).toEqual([
+      1,
+      expect.stringContaining('the head only, and not the body.'),
+    ]);
+    expect(stream.stderr).toContain('--answers off');
+    const stranger = await meet(undefined, { isTrusted: false });
+    for (const { stderr } of [stream, await curl(stranger.laptop, stranger.server.origin, ...required)])
+      expect(stderr).not.toMatch(/answers: |allowUnprovenBody/);
+  });
+
+  it('an enrolment that fails because nobody responds', async () => {
+    const { laptop, server, prod } = await meet();
+    const { stdout } = await prod.amesh(['grant', '--name', 'laptop', '--host', server.authority]);
+    await servers.pop()?.close();
+    const ran = await laptop.amesh(['curl', server.origin], {
+      env: { AMESH_BOOTSTRAP_TOKEN: stdout.trim() },
+    });
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('does not respond: ECONNREFUSED.');
+  });
+
+  it('a delegation next to a folder', async () => {
+    const { laptop, server } = await meet();
+    const env = { AMESH_DELEGATION: 'amesh_delegation_x' };
+    for (const command of [
+      ['curl', server.origin],
+      ['proxy', '--to', server.origin, '--listen', '127.0.0.1:0'],
+      ['proxy', '--protect', server.origin, '--listen', '127.0.0.1:0'],
+    ]) {
+      const ran = await laptop.amesh(command, { env, input: '' });
+      expect([command, ran.code, ran.stderr]).toEqual([
+        command,
+        2,
+        expect.stringContaining('AMESH_DELEGATION and AUTH_MESH_DIR are both given.'),
+      ]);
+    }
+    const alone = { ...env, AUTH_MESH_DIR: '', HOME: join(laptop.dir, '..') };
+    const guard = await laptop.amesh(['proxy', '--protect', server.origin, '--listen', '127.0.0.1:0'], {
+      env: alone,
+    });
+    expect([guard.code, guard.stderr]).toEqual([2, expect.stringContaining('this instance is a delegate')]);
+  });
 });

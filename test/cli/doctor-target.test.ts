@@ -324,6 +324,19 @@ describe('a server at fault', () => {
 });
 
 describe('an address without a server', () => {
+  it('is not said to be silent if it responds with nothing of use, or cannot be called', async () => {
+    const { laptop } = await meet(true);
+    const loop = await serve((request, response) =>
+      response.writeHead(307, { location: `${request.url}/again` }).end(),
+    );
+    const other = await listen(createServer().on('connection', (socket) => void socket.end('hello\n')));
+    endings.push(() => other.close());
+    const said = async (url: string) => (await examine(laptop, url)).of.target?.message;
+    expect(await said(`${loop.origin}/a`)).toBe(`${loop.authority} redirects more than 20 times.`);
+    expect(await said(other.origin)).toMatch(/ does not speak HTTP: HPE_\w+\.$/);
+    expect(await said('http://127.0.0.1:6000/')).toMatch(/ does not respond: fetch never calls port 6000\.$/);
+  });
+
   it('is reported if nobody listens', async () => {
     const { code, of } = await examine(await createMachine('a'), 'http://127.0.0.1:1/');
     expect(code).toBe(1);

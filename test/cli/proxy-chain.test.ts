@@ -572,6 +572,11 @@ describe('what a program must not do with the key of this machine', () => {
       [`Host: ${own()}`, ...Array.from({ length: 2100 }, () => 'a:1'), 'Content-Length: 0'],
       400,
     ],
+    'the label of amesh in the signature of another': () => [
+      'GET / HTTP/1.1',
+      [`Host: ${own()}`, 'Authorization: Bearer x', 'Signature-Input: amesh=()', 'Signature: amesh=:AA==:'],
+      400,
+    ],
     'a GET with a body': () => ['GET / HTTP/1.1', [`Host: ${own()}`, 'Content-Length: 1'], 400],
     'an upgrade to h2c': () => [
       'GET / HTTP/1.1',
@@ -827,7 +832,9 @@ describe('a server that does not answer', () => {
     const answer = await answerOf(ask(front, '/').end());
     expect([answer.statusCode, answer.text]).toEqual([502, '{"error":"answer_unproven"}']);
     await front.end();
-    expect(front.events('refused')).toMatchObject([{ code: 'answer_unproven', status: 502 }]);
+    const [told] = front.events('refused');
+    expect(told).toMatchObject({ code: 'answer_unproven', status: 502 });
+    expect(told?.message).toMatch(/or with --answers off\.$/); // not the option of the API
     impostor.server.removeAllListeners('request');
     impostor.server.on('request', (request, response) => ROUTES['/switched']?.(request, response));
     const careless = await proxied.to(impostor.origin, ['--answers', 'off']);

@@ -1,4 +1,6 @@
+import { AnswerUnprovenError } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { thrownFailure } from '../../src/cli/src/mcp/failure-text';
 import { bridge, initialize, initialized, json, result, usual } from './server';
 
 const call = (id: unknown, params: object = {}) => ({ jsonrpc: '2.0', id, method: 'tools/call', params });
@@ -6,6 +8,11 @@ const events = (...blocks: string[]) => blocks.map((block) => `${block}\n\n`).jo
 const stream = { 'content-type': 'text/event-stream' };
 
 describe('amesh mcp', () => {
+  it('advises no option of the API, which it has no flag for', () => {
+    const { message } = thrownFailure(new AnswerUnprovenError('It is not proven.', {}));
+    expect(message).toMatch(/If the target cannot sign answers, call it over https\.$/);
+  });
+
   it('begins a session, keeps its ID and version, and ends it', async () => {
     const it = await bridge();
     expect(await it.ask(initialize)).toMatchObject({

@@ -1,15 +1,18 @@
 import { Readable } from 'node:stream';
 import { type Answers, createAmesh, type HeardAnswer, type RequestToSign } from '@authmesh/sdk';
-import { type ClientRefusal, isAmeshError } from '@authmesh/sdk/core';
+import type { ClientRefusal } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { cutOff, unsendable } from '../curl/failures';
 import { writeWhole } from '../curl/output-file';
 import { toRequest } from '../curl/request';
 import { headerLines, meaningOf, requestLines, type Sent, statusLine } from '../curl/words';
 import { noAnswer } from '../doctor/no-answer';
+import { asLate } from '../errors/changes';
 import { CommandError } from '../errors/errors';
 import { EXIT, type ExitCode } from '../errors/exit-codes';
+import { asUsage } from '../machine/as-usage';
 import { SUMMARIES } from './summaries';
 
 export const curl = defineCommand({
@@ -114,21 +117,36 @@ async function call(request: RequestToSign & { url: URL }, answers: Answers): Pr
   });
   for (let isLast = false; ; isLast = true) {
     refusal = undefined;
-    const signed = await amesh.sign(request, { answers });
+    const signed = await asUsage(amesh.sign(request, { answers })).catch((error) =>
+      notSigned(request.url, error),
+    );
     const { url, method, headers, body } = signed;
     const answer = await fetch(url, {
       method,
       headers: headers as [string, string][],
       body,
       redirect: 'manual',
-    }).catch(async (error) => {
-      const { message, fix } = await noAnswer(request.url, request.url.origin, error);
-      throw new CommandError('no_answer', message, fix ?? '', { isUnchanged: false });
+    }).catch((error) => notAnswered(request.url, error));
+    const { response, again } = await signed.answered(answer).catch((error) => {
+      throw asLate(error); // the request was sent
     });
-    const { response, again } = await signed.answered(answer).catch(asSent);
     if (again && !isLast) await response.body?.cancel();
     else return { sent: signed, response, refusal };
   }
+}
+
+/** Throws the error for a request to which nobody has responded. */
+async function notAnswered(url: URL, error: unknown): Promise<never> {
+  const refused = unsendable(url, error);
+  if (refused !== null) throw refused;
+  const { message, fix } = await noAnswer(url, url.origin, error);
+  throw new CommandError('no_answer', message, fix ?? '', { isUnchanged: false });
+}
+
+/** Throws the error of a signature. An enrolment comes before it, to which nobody may have responded. */
+async function notSigned(url: URL, error: unknown): Promise<never> {
+  if (error instanceof TypeError && error.cause !== undefined) await notAnswered(url, error);
+  throw error;
 }
 
 /** The body, piece by piece. It fails if it is not the body that the target has proven. */
@@ -137,7 +155,7 @@ async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
   try {
     yield* Readable.fromWeb(body as never);
   } catch (error) {
-    asSent(error);
+    cutOff(error);
   }
 }
 
@@ -149,12 +167,6 @@ function unwritten({ status }: Response, { message }: Error): CommandError {
     'Check the path. The request was carried out, so sending it again may repeat its effect.',
     { isUnchanged: false },
   );
-}
-
-/** Throws an error without the words that nothing was changed: the request was sent. */
-function asSent(error: unknown): never {
-  if (!isAmeshError(error)) throw error;
-  throw new CommandError(error.code, error.detail, error.fix, { isUnchanged: false });
 }
 
 function exitCodeOf({ status }: Response, refusal: ClientRefusal | undefined): ExitCode {

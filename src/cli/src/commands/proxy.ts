@@ -8,6 +8,7 @@ import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { unreadable } from '../errors/files';
+import { asUsage } from '../machine/as-usage';
 import { toHosts } from '../machine/machine';
 import type { Certificate } from '../proxy/front';
 import { Inward } from '../proxy/inward';
@@ -264,7 +265,7 @@ async function inward(
     env,
     onRefusal: ({ code, status, detail }) => journal.refused({ status, code, message: detail }),
   });
-  if (!env.AMESH_OWNER_KEY && !env.AMESH_BOOTSTRAP_TOKEN) await amesh.identity(); // reports immediately what is missing
+  if (!env.AMESH_OWNER_KEY && !env.AMESH_BOOTSTRAP_TOKEN) await asUsage(amesh.identity()); // reports immediately what is missing
   try {
     return new Inward({
       amesh,

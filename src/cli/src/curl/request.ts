@@ -20,13 +20,47 @@ export async function toRequest({
   data,
 }: Typed): Promise<RequestToSign & { url: URL }> {
   const lines = headers.map(toHeader);
-  if (data.length === 0) return { url: toUrl(url), method: method ?? 'GET', headers: toRecord(lines) };
+  const body = data.length === 0 ? undefined : await bodyOf(data);
+  for (const line of lines) assertOurs(line, body?.length ?? 0);
+  if (body === undefined) return { url: toUrl(url), method: method ?? 'GET', headers: toRecord(lines) };
   if (!lines.some(([name]) => name === 'content-type'))
     lines.push(['content-type', 'application/x-www-form-urlencoded']);
+  return { url: toUrl(url), method: method ?? 'POST', headers: toRecord(lines), body };
+}
+
+async function bodyOf(data: readonly string[]): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];
   for (const text of data) parts.push(await bytesOf(text));
-  const body = Buffer.concat(parts.flatMap((part, i) => (i === 0 ? [part] : [Buffer.from('&'), part])));
-  return { url: toUrl(url), method: method ?? 'POST', headers: toRecord(lines), body };
+  return Buffer.concat(parts.flatMap((part, i) => (i === 0 ? [part] : [Buffer.from('&'), part])));
+}
+
+/**
+ * Headers that belong to a connection, or that amesh sets. Those that amesh would leave out without a word are among them: a signature
+ * of somebody else, and the host, which is that of the URL.
+ */
+const NOT_OURS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'host',
+  'content-digest',
+  'authmesh-target',
+  'authmesh-key',
+  'authmesh-rotation',
+]);
+
+/** @throws UsageError for a header that cannot be sent as it was typed */
+function assertOurs([name, value]: readonly [string, string], lengthBytes: number): void {
+  const isOther = name === 'content-length' ? value.trim() !== String(lengthBytes) : NOT_OURS.has(name);
+  if (!isOther && !(name === 'authorization' && /^AuthMesh\b/i.test(value))) return;
+  throw new UsageError(`-H cannot set ${name}: amesh or the connection does that.`, {
+    hint: name === 'host' ? 'The host is that of the URL.' : 'Leave it out.',
+  });
 }
 
 function toUrl(text: string): URL {

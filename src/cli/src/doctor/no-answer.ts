@@ -22,6 +22,14 @@ const CERTIFICATE =
 export async function noAnswer(url: URL, shown: string, error: unknown): Promise<Finding> {
   if (error instanceof ProxyError) return failed(error.message, error.fix);
   const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+  // Such as too many redirects: then somebody did respond.
+  if (cause === undefined && message !== 'fetch failed')
+    return failed(message, 'Use the URL to which it leads, or correct the server.');
+  if (cause?.message === 'bad port')
+    return failed(
+      `${shown} does not respond: fetch never calls port ${url.port}.`,
+      'The port belongs to another protocol: let the server listen on another one.',
+    );
   const code = cause?.code ?? '';
   if (url.protocol === 'https:' && NO_TLS.test(code))
     return otherScheme(url, `${shown} does not use TLS: it is a plain http server.`, 'http:');
@@ -37,6 +45,8 @@ export async function noAnswer(url: URL, shown: string, error: unknown): Promise
     return otherScheme(url, `${shown} expects TLS.`, 'https:');
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return failed(`The name ${url.hostname} has no address (${code}).`, 'Check the name, and DNS.');
+  if (code.startsWith('HPE_'))
+    return failed(`${shown} does not speak HTTP: ${code}.`, 'Check the port: something else listens there.');
   return failed(
     `${shown} does not respond: ${code || cause?.message || message}.`,
     'Check that the server is running, and that the address is right.',

@@ -8,6 +8,7 @@ import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } 
 import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
 import { loadCore, loadList } from '../machine/load';
 import { commandHere, here } from '../words/here';
+import { inOwnWords } from '../words/own-words';
 import { pairAgain } from './again';
 import { fixOf } from './fixes';
 
@@ -81,8 +82,8 @@ async function ofSdk(error: unknown, { path, rawArgs }: Failed): Promise<Failure
     fixWith(error, commandHere);
   return {
     code,
-    message: detail,
-    hint,
+    message: inOwnWords(detail, path),
+    hint: inOwnWords(hint, path),
     exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
     sayUnchanged: !isChanged,
   };

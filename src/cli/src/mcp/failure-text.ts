@@ -1,4 +1,5 @@
 import { isAmeshError } from '@authmesh/sdk/core';
+import { inOwnWords } from '../words/own-words';
 import { printable } from '../words/printable';
 import { readMessage } from './message';
 import { type Heard, readText } from './remote';
@@ -15,7 +16,8 @@ export interface Failure {
 
 /** Describes a failure before there was a response. */
 export function thrownFailure(error: unknown): Failure {
-  if (isAmeshError(error)) return { message: error.message, data: { code: error.code } };
+  if (isAmeshError(error))
+    return { message: inOwnWords(error.message, 'amesh mcp'), data: { code: error.code } };
   const { message, cause } = Object(error) as Error;
   const why = (Object(cause) as Error).message;
   return { message: `The server could not be reached: ${printable(why ? `${message}: ${why}` : message)}` };

@@ -91,7 +91,7 @@ export class Outward {
       [allowUnprovenBody]: allowsUnprovenBodies,
       [CALL]: call,
     };
-    return amesh.fetch(url, own);
+    return amesh.fetch(url, own).catch(unsignable);
   }
 
   #relay(request: IncomingMessage, response: ServerResponse, { call, answer, startMs }: Received): void {
@@ -143,7 +143,7 @@ export class Outward {
 
   #fetchUpgrade(url: URL, call: Call, init: RequestInit): Promise<Response> {
     const own = { ...init, redirect: 'manual', answers: 'off', [CALL]: call } as const;
-    return this.#options.amesh.fetch(url, own as AmeshFetchInit);
+    return this.#options.amesh.fetch(url, own as AmeshFetchInit).catch(unsignable);
   }
 
   #checkUpgrade(request: IncomingMessage, url: URL): void {
@@ -172,6 +172,13 @@ interface Received {
   readonly call: Call;
   readonly answer: Response;
   readonly startMs: number;
+}
+
+/** Throws the error of `amesh.fetch`. If it is about the request that arrived, it is no fault of this proxy. */
+function unsignable(error: unknown): never {
+  const [, why] =
+    (error instanceof TypeError && /^This request (?:cannot be signed: )?(.*)\.$/.exec(error.message)) || [];
+  throw why === undefined ? error : refused(400, why);
 }
 
 /** Ends the request that was sent last once the client has left, and returns whether it has left. */

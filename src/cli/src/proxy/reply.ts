@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import type { Readable } from 'node:stream';
 import { CODES, isAmeshError } from '@authmesh/sdk/core';
+import { inOwnWords } from '../words/own-words';
 import { ProxyFault } from './fault';
 import { isHttp2, type ProxyRequest } from './lines/framing';
 import { endToEnd, grouped, type Lines } from './lines/header-lines';
@@ -46,7 +47,7 @@ export function answerTo(error: unknown): OwnAnswer {
       status,
       wire: 'wire' in facts ? facts.wire : error.code,
       code: error.code,
-      message: error.message,
+      message: inOwnWords(error.message, 'amesh proxy'),
     };
   }
   const message = error instanceof Error ? error.message : String(error);
