@@ -15,6 +15,7 @@ export {
   issueProvision,
   type ProvisionOptions,
 } from '../bootstrap/tokens/issue';
+export { TOKEN_LIMITS } from '../bootstrap/tokens/token';
 export {
   type IssueAnswerKeyOptions,
   type IssuedAnswerKey,

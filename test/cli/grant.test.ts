@@ -68,6 +68,37 @@ describe('amesh grant', () => {
     expect(ran.stderr).toContain(message);
     expect((await api.allowList()).grants).toEqual([]);
   });
+
+  const hosts = (count: number, label = 'example') =>
+    Array.from({ length: count }, (_, i) => `h${i}.${label}`).join(',');
+  const LONG = `${'x'.repeat(60)}.`.repeat(4).slice(0, -1);
+
+  it.each([
+    ['grant', ['--host', hosts(17)], '--host: a token can have at most 16 hosts.'],
+    ['provision', ['--host', hosts(17)], '--host: a token can have at most 16 hosts.'],
+    ['grant', ['--host', hosts(16, LONG)], 'The names, hosts and scopes are too long for a token.'],
+    ['provision', ['--host', hosts(16, LONG)], 'The names, hosts and scopes are too long for a token.'],
+    ['provision', ['--relay', `wss://x.example/${'x'.repeat(4000)}`], 'are too long for a token.'],
+  ])('%s: what is too much for a token is a usage error', async (command, flags, message) => {
+    const api = await createMachine('api');
+    const ran = await api.amesh([command, '--name', 'w', ...flags]);
+    expect([ran.code, ran.stdout, ran.stderr]).toEqual([2, '', expect.stringContaining(message)]);
+    expect(ran.stderr).not.toContain('bug');
+    const { grants, tokens } = await api.allowList();
+    expect([grants, tokens]).toEqual([[], []]);
+  });
+
+  it('more hosts of this machine than a token can have need --host', async () => {
+    const api = await createMachine('api');
+    for (const env of [{}, { AMESH_HOSTS: hosts(17) }] as const) {
+      if (!('AMESH_HOSTS' in env)) await api.amesh(['config', 'hosts', hosts(17)]);
+      const ran = await api.amesh(['grant', '--name', 'w'], { env });
+      expect([ran.code, ran.stdout]).toEqual([2, '']);
+      expect(ran.stderr).toContain('✗ This machine has 17 hosts, and a token can have at most 16.\n');
+      expect(ran.stderr).toContain('Choose those by which callers reach it: --host a,b\n');
+      expect((await api.amesh(['grant', '--name', 'w', '--host', 'h1.example'], { env })).code).toBe(0);
+    }
+  });
 });
 
 describe('amesh deny', () => {

@@ -1,19 +1,21 @@
 import { isDelegateName, issueDelegation } from '@authmesh/sdk/admin';
-import { type Device, type DeviceEntry, lookUp, STATEMENT_LIMITS } from '@authmesh/sdk/admin/list';
+import { type Device, type DeviceEntry, lookUp, STATEMENT_LIMITS as MOST } from '@authmesh/sdk/admin/list';
 import type { ProvingKey } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { scopesOf, scopesText } from '../allow-list/scopes';
 import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { asUsage } from '../machine/as-usage';
 import { openMachine } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds } from '../words/duration';
+import { assertFew } from '../words/few';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { SUMMARIES } from './summaries';
 
 /** A delegation may last no longer than a statement of a working key. */
-const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.requestSeconds };
+const LIFETIMES = { least: 60, most: MOST.requestSeconds };
 
 export const delegate = defineCommand({
   meta: {
@@ -50,21 +52,33 @@ export const delegate = defineCommand({
       throw new UsageError('--name must have 1 to 64 of A-Z a-z 0-9 . _ -, and no spaces.');
     const lifetimeSeconds = toSeconds(args.for ?? '1h', '--for', LIFETIMES);
     const scopes = scopesOf({ rawArgs, cmd });
-    assertFew(scopes, '--scope', STATEMENT_LIMITS.scopes, "Use a wildcard, such as 'orders:*'.");
+    assertFew(
+      scopes,
+      MOST.scopes,
+      `--scope: a delegation can have at most ${MOST.scopes}.`,
+      "Use a wildcard, such as 'orders:*'.",
+    );
     const words = [...new Set(valuesOf({ rawArgs, cmd }, 'target'))];
-    assertFew(words, '--target', STATEMENT_LIMITS.targets, 'Make a second delegation for the others.');
+    assertFew(
+      words,
+      MOST.targets,
+      `--target: a delegation can have at most ${MOST.targets}.`,
+      'Make a second delegation for the others.',
+    );
     const device = await openMachine();
     const targets: DeviceEntry[] = [];
     for (const word of words) targets.push(await findTarget(device, word));
     const nowSeconds = Date.now() / 1000;
     const targetKeys = targets.map((target) => ({ ...target, ...keyOf(target, nowSeconds) }));
-    const { text, facts } = await issue(device, {
-      name,
-      scopes,
-      targets: targetKeys.map(({ deviceId }) => deviceId),
-      targetKeys,
-      lifetimeSeconds,
-    });
+    const { text, facts } = await asUsage(
+      issueDelegation(device.signer, {
+        name,
+        scopes,
+        targets: targetKeys.map(({ deviceId }) => deviceId),
+        targetKeys,
+        lifetimeSeconds,
+      }),
+    );
     const { id, expiresAt } = facts;
     const called = targets.map(({ friendlyName }) => `"${printable(friendlyName)}"`).join(', ');
     return {
@@ -112,17 +126,4 @@ async function findTarget({ trust }: Device, word: string): Promise<DeviceEntry>
     `--target: "${printable(found.friendlyName)}" (${found.deviceId}) may call this machine, but this machine does not call it.`,
     { hint: `See the targets: ${here('amesh list --role target')}` },
   );
-}
-
-async function issue({ signer }: Device, wish: Parameters<typeof issueDelegation>[1]) {
-  try {
-    return await issueDelegation(signer, wish);
-  } catch (error) {
-    if (error instanceof TypeError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
-function assertFew(words: readonly string[], flag: string, most: number, hint: string): void {
-  if (words.length > most) throw new UsageError(`${flag}: a delegation can have at most ${most}.`, { hint });
 }

@@ -1,14 +1,17 @@
-import { issueGrant } from '@authmesh/sdk/admin';
+import { issueGrant, TOKEN_LIMITS } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { asUsage } from '../machine/as-usage';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
+import { assertFew, SHORTER } from '../words/few';
 import { here } from '../words/here';
 import { SUMMARIES } from './summaries';
 
 const DAY = 86_400;
+const MOST_HOSTS = TOKEN_LIMITS.hosts;
 const LEASES = { least: 60, most: 365 * DAY };
 
 export const grant = defineCommand({
@@ -47,9 +50,21 @@ export const grant = defineCommand({
     const scopes = scopesOf({ rawArgs, cmd });
     if (args.name.split('*').length > 2) throw new UsageError('--name must have at most one *.');
     const given = args.host === undefined ? undefined : toHosts(args.host, '--host');
+    assertFew(
+      given ?? [],
+      MOST_HOSTS,
+      `--host: a token can have at most ${MOST_HOSTS} hosts.`,
+      'Make a second grant for the others.',
+    );
     const device = await openMachine();
     const hosts = given ?? [...answersTo(await device.trust.read()).hosts];
-    const { token, grant } = await issueGrant(device, {
+    assertFew(
+      hosts,
+      MOST_HOSTS,
+      `This machine has ${hosts.length} hosts, and a token can have at most ${MOST_HOSTS}.`,
+      'Choose those by which callers reach it: --host a,b',
+    );
+    const issuing = issueGrant(device, {
       names: args.name,
       uses,
       lifetimeSeconds,
@@ -59,6 +74,7 @@ export const grant = defineCommand({
       scopes,
       proves: args.proofs,
     });
+    const { token, grant } = await asUsage(issuing, SHORTER);
     const { id, names, expiresAt } = grant;
     return {
       json: { token, id, names, uses, leaseSeconds, maxLeaseSeconds, expiresAt, hosts, scopes },

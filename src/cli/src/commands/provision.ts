@@ -1,4 +1,10 @@
-import { issueProvision, takeRegistration, UNASKED, waitForRegistration } from '@authmesh/sdk/admin';
+import {
+  issueProvision,
+  TOKEN_LIMITS,
+  takeRegistration,
+  UNASKED,
+  waitForRegistration,
+} from '@authmesh/sdk/admin';
 import { type Device, findIssued, type IssuedToken } from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
@@ -7,17 +13,19 @@ import { nameIn } from '../allow-list/namesakes';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { asLate } from '../errors/changes';
-import { CommandError, UsageError } from '../errors/errors';
+import { CommandError } from '../errors/errors';
+import { asUsage } from '../machine/as-usage';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { chooseRelay } from '../relay/relay-choice';
 import { interruptible } from '../terminal/interrupt';
 import { type OutputOptions, printLines } from '../terminal/output';
 import { Teller } from '../terminal/teller';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
+import { assertFew, SHORTER } from '../words/few';
 import { here } from '../words/here';
 import { SUMMARIES } from './summaries';
 
-const MAX_TOKEN_SCOPES = 16;
+const MOST = TOKEN_LIMITS;
 
 export const provision = defineCommand({
   meta: {
@@ -54,20 +62,29 @@ export const provision = defineCommand({
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', UP_TO_A_DAY);
     const hosts = toHosts(args.host ?? '', '--host');
     const scopes = scopesOf({ rawArgs, cmd });
-    if (scopes.length > MAX_TOKEN_SCOPES)
-      throw new UsageError(`--scope: a token can have at most ${MAX_TOKEN_SCOPES} scopes.`, {
-        hint: "Use a wildcard, such as 'orders:*', or allow the others on that machine: amesh allow",
-      });
+    assertFew(
+      hosts,
+      MOST.hosts,
+      `--host: a token can have at most ${MOST.hosts} hosts.`,
+      'Set the others on that machine: amesh config hosts --add',
+    );
+    assertFew(
+      scopes,
+      MOST.scopes,
+      `--scope: a token can have at most ${MOST.scopes} scopes.`,
+      "Use a wildcard, such as 'orders:*', or allow the others on that machine: amesh allow",
+    );
     const device = await openMachine();
     const isWanted = args.relay !== undefined || args.wait === true;
     const relay = isWanted ? (await chooseRelay(args.relay, device.store)).url : undefined;
-    const { token, entry } = await issueProvision(device, {
+    const issuing = issueProvision(device, {
       friendlyName: args.name,
       lifetimeSeconds,
       hosts,
       scopes,
       relay,
     });
+    const { token, entry } = await asUsage(issuing, SHORTER);
     const { id, friendlyName, expiresAt } = entry;
     const result = {
       json: { token, id, friendlyName, hosts, scopes, expiresAt },
