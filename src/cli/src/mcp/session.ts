@@ -186,7 +186,7 @@ export class McpSession {
         }
       if (!stream.isResumable) break;
       const opened: Awaited<ReturnType<MessageStream['open']>> | undefined = await stream
-        .open(inVain)
+        .open()
         .catch((error) => {
           if (this.#signal.aborted) throw error;
           return undefined;
@@ -216,8 +216,8 @@ export class McpSession {
 
   async #keepListening(signal: AbortSignal): Promise<void> {
     const stream = new MessageStream(this.#remote, signal, this.#waitMs);
-    for (let inVain = 0; ; inVain++) {
-      const opened = await stream.open(inVain).catch((error) => {
+    for (;;) {
+      const opened = await stream.open().catch((error) => {
         if (signal.aborted) throw error;
         return undefined; // the network may come back
       });
@@ -229,10 +229,7 @@ export class McpSession {
           this.#events.tell(`The server has no stream: it responded with ${opened.response.status}.`);
         return;
       }
-      for await (const message of stream.read(opened.response)) {
-        inVain = 0;
-        await this.#events.deliver(message);
-      }
+      for await (const message of stream.read(opened.response)) await this.#events.deliver(message);
     }
   }
 }

@@ -3,8 +3,10 @@ import { readEvents } from './events';
 import { MAX_MESSAGE_BYTES, type Message, readMessage, WrongMessageError } from './message';
 import { isType, type Remote } from './remote';
 
-/** How long to wait before a lost stream is opened again, if the server has not said that. It doubles with each failed attempt. */
+/** How long to wait before a lost stream is opened again, if the server has not said that. It doubles with each attempt in vain. */
 const FIRST_WAIT_MS = 1000;
+/** The least wait that a server can ask for. */
+const LEAST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 30_000;
 
 /** Reads the messages of one stream of the server, and resumes it when its connection ends. */
@@ -16,6 +18,10 @@ export class MessageStream {
   /** Where to continue; undefined if the server has sent no ID. */
   #lastId: string | undefined;
   #retryMs: number | undefined;
+  /** Whether it was open before. */
+  #isAgain = false;
+  /** How many connections in a row have brought no event, or could not be made. */
+  #inVain = 0;
 
   constructor(remote: Remote, signal: AbortSignal, waitMs = FIRST_WAIT_MS) {
     this.#remote = remote;
@@ -29,9 +35,11 @@ export class MessageStream {
 
   /** Yields the messages until the connection ends or breaks. */
   async *read({ body }: Response): AsyncGenerator<Message> {
+    this.#isAgain = true;
     if (body === null) return;
     try {
       for await (const { id, type, data, retryMs } of readEvents(body, MAX_MESSAGE_BYTES)) {
+        this.#inVain = 0;
         this.#lastId = id ?? this.#lastId;
         this.#retryMs = retryMs ?? this.#retryMs;
         if (type !== 'message' || data === '') continue;
@@ -45,16 +53,11 @@ export class MessageStream {
     }
   }
 
-  /**
-   * Opens the stream again, or for the first time, after a wait.
-   *
-   * @param attempts how many attempts have failed before this one
-   */
-  async open(attempts: number): Promise<{ response: Response; isStream: boolean }> {
-    if (attempts > 0 || this.#lastId !== undefined) {
-      const grown = this.#waitMs * 2 ** Math.min(attempts, 10);
-      await sleep(Math.min(this.#retryMs ?? grown, LONGEST_WAIT_MS), undefined, { signal: this.#signal });
-    }
+  /** Opens the stream for the first time, or again after a wait. */
+  async open(): Promise<{ response: Response; isStream: boolean }> {
+    if (this.#isAgain) await sleep(this.#nextWaitMs(), undefined, { signal: this.#signal });
+    this.#isAgain = true;
+    this.#inVain++;
     const { response } = await this.#remote.ask('GET', {
       headers: {
         accept: 'text/event-stream',
@@ -63,5 +66,11 @@ export class MessageStream {
       signal: this.#signal,
     });
     return { response, isStream: response.ok && isType(response, 'text/event-stream') };
+  }
+
+  /** A wait that the server has asked for grows, too: it is meant for a server that is there. */
+  #nextWaitMs(): number {
+    const firstMs = Math.max(this.#retryMs ?? this.#waitMs, Math.min(LEAST_WAIT_MS, this.#waitMs));
+    return Math.min(firstMs * 2 ** Math.min(this.#inVain, 10), LONGEST_WAIT_MS);
   }
 }
