@@ -103,6 +103,21 @@ describe('amesh mcp', () => {
     await it.end();
   });
 
+  it('continues a stream once the server is there again', async () => {
+    let asked = 0;
+    const it = await bridge(({ method, message, headers }, response) => {
+      if (method === 'GET' && headers['last-event-id'] === 'e1')
+        return ++asked < 3
+          ? response.writeHead(503).end()
+          : response.writeHead(200, stream).end(events(`id: e2\ndata: ${JSON.stringify(result(5))}`));
+      if (message?.method !== 'tools/call') return usual({ method, message, headers }, response);
+      return response.writeHead(200, stream).end(events('id: e1\nretry: 1\ndata:'));
+    });
+    await it.begin();
+    expect(await it.ask(call(5))).toEqual(result(5));
+    await it.end();
+  });
+
   it.each([
     ['has no ID', 'data: {"jsonrpc":"2.0","method":"notifications/message"}'],
     ['cannot be resumed', 'id: e1\nretry: 1\ndata: {"jsonrpc":"2.0","method":"notifications/message"}'],

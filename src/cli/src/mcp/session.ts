@@ -193,9 +193,9 @@ export class McpSession {
         });
       if (opened !== undefined && !opened.isStream) {
         await opened.response.body?.cancel().catch(() => {});
-        break;
+        if (opened.response.status < 500) break; // otherwise it may be starting
       }
-      connection = opened?.response;
+      connection = opened?.isStream ? opened.response : undefined;
     }
     return {
       message:
