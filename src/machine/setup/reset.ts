@@ -37,6 +37,11 @@ export interface ResetOptions {
   readonly from?: Uint8Array | undefined;
   /** With `keep`: changes the list before it is sealed. It gets the head of the list that is kept, too. */
   readonly change?: ((draft: ListDraft, kept: ListHead) => Promise<void>) | undefined;
+  /**
+   * Called with the stored list before it is replaced; with null if it is missing or broken. If this throws, nothing changes. Default:
+   * whatever is stored is replaced.
+   */
+  readonly check?: ((stored: PagedList | null) => void) | undefined;
   /** A revision that another instance has seen: the new list gets a higher one. Default: the revisions that are known here. */
   readonly above?: number | undefined;
   /** Seals the new list; default: the key that `identity.json` names. */
@@ -49,12 +54,12 @@ export interface ResetOptions {
  * that a server always finds a list.
  *
  * @throws NoIdentityError; AmeshError of the key backend, and `list_moved` if a later owner seals the list; AllowListIntegrityError for
- *   a signer with another key than the identity; with `keep` also what {@link readOlderList} throws
+ *   a signer with another key than the identity; what `check` throws; with `keep` also what {@link readOlderList} throws
  */
 export async function resetTrust(
   dir: string,
   env: Env,
-  { keep = false, from, change, above = 0, signer: given }: ResetOptions = {},
+  { keep = false, from, change, check, above = 0, signer: given }: ResetOptions = {},
 ): Promise<ListHead & Aside> {
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
@@ -70,6 +75,7 @@ export async function resetTrust(
     if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken list is replaced below
     const opening = openAnyRevision(store, trust, shared);
     const older = await (keep && from === undefined ? opening : opening.catch(() => null));
+    check?.(older?.list ?? null);
     const source = from === undefined ? older : await openExport(from, trust);
     const seen = await readSeen(store, trust);
     for (const owner of [older?.list.head.owner, seen?.owner])

@@ -70,20 +70,26 @@ async function readHere({ trust }: Device): Promise<PagedList> {
  * Seals the list with the key of this device, the next owner. Provision tokens that no machine has taken are cancelled, since their
  * machines would trust only the former key.
  *
+ * @returns the new head; `former`: the head of the list that was taken over
  * @throws as {@link readTakeOver}; AmeshError `store_conflict`, `wrong_hand_over`
  */
 export async function takeOverList(
   device: Device,
   env: Env,
   { from, handOver }: TakeOverOptions = {},
-): Promise<ListHead & Aside> {
+): Promise<ListHead & Aside & { former: ListHead }> {
+  let former: ListHead | undefined;
   const rotation = handOver === undefined ? undefined : await completed(handOver, device);
-  const change = (draft: ListDraft, former: ListHead = draft.before) => {
-    assertFrom(former.owner, rotation);
-    return settle(draft, former, device.identity.deviceId, rotation?.text);
+  const change = (draft: ListDraft, taken: ListHead = draft.before) => {
+    former = taken;
+    assertFrom(taken.owner, rotation);
+    return settle(draft, taken, device.identity.deviceId, rotation?.text);
   };
-  if (from === undefined) return { ...(await device.trust.takeOver(change)), movedTo: null };
-  return resetTrust(device.store.dir, env, { keep: true, from, change, signer: device.signer });
+  const made =
+    from === undefined
+      ? { ...(await device.trust.takeOver(change)), movedTo: null }
+      : await resetTrust(device.store.dir, env, { keep: true, from, change, signer: device.signer });
+  return { ...made, former: former ?? made };
 }
 
 async function settle(

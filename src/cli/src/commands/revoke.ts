@@ -65,17 +65,18 @@ export const revoke = defineCommand({
     const device = await find(trust, args.device as string);
     await confirm(`Revoke ${describe(device)}?`, args.yes);
     const { head, result: gone } = await trust.update((draft) => revokeEach(draft, [device]));
-    if (gone.length === 0) throw alreadyGone(`${called(device)} was just revoked by somebody else.`);
+    const [revoked] = gone; // as it was then: it may have changed since the question
+    if (revoked === undefined) throw alreadyGone(`${called(device)} was just revoked by somebody else.`);
     const confirmations = await confirmationsOf(trust, head.revision);
     return {
       json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
         ...revokedNotes(gone, refusalText(confirmations, store.dir, 'it')),
-        ...(device.was === undefined
+        ...(revoked.was === undefined
           ? []
-          : [`  The keys that it had before are revoked, too: ${device.was.join(', ')}`]),
+          : [`  The keys that it had before are revoked, too: ${revoked.was.join(', ')}`]),
         ...comebackNotes(gone, head),
-        ...elsewhere(device, identity.deviceId),
+        ...elsewhere(revoked, identity.deviceId),
       ],
     };
   },

@@ -4,7 +4,7 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { assertWhole, countDevices, missingError, readDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { UsageError } from '../errors/errors';
+import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
@@ -30,10 +30,13 @@ export const trustReset = defineCommand({
     const device = await openMachine();
     const above = args.above === undefined ? undefined : toRevision(args.above);
     if (args.keep) return goOn(device, above, args.yes);
+    // Read first: if the list changes between the two, it has changed since the question, too.
+    const stored = await readOlderList(device, process.env).catch(() => null);
     const found = await look(device);
     const hosts = typeof found === 'string' ? [] : found.hosts;
     await confirm(`${describe(found)} Replace it with an empty one?`, args.yes);
-    const { movedTo, revision } = await resetTrust(device.store.dir, process.env, { above });
+    const check = args.yes ? undefined : (now: PagedList | null) => assertSame(stored, now);
+    const { movedTo, revision } = await resetTrust(device.store.dir, process.env, { above, check });
     return {
       json: { movedTo, revision },
       notes: [
@@ -82,24 +85,42 @@ async function goOn(device: Device, above: number | undefined, yes: boolean | un
       ],
     };
   }
-  const older = await readOlderList(device, process.env);
+  let older = await readOlderList(device, process.env);
   assertWhole(older, withoutBackup());
-  const { revision, updatedAt } = older.head;
-  const devices = devicesText(countDevices(older));
+  const { head } = older;
   await confirm(
-    `Continue from revision ${revision} of ${momentText(updatedAt)}, with ${devices}? Devices that were revoked since then are trusted again.`,
+    `Continue from revision ${head.revision} of ${momentText(head.updatedAt)}, with ${devicesText(countDevices(older))}? Devices that were revoked since then are trusted again.`,
     yes,
   );
-  const after = await resetTrust(device.store.dir, process.env, { keep: true, above });
+  const check = (now: PagedList | null) => {
+    if (!yes) assertSame(older, now);
+    older = now ?? older;
+  };
+  const after = await resetTrust(device.store.dir, process.env, { keep: true, above, check });
+  const { revision, updatedAt } = older.head;
   return {
     json: { changed: true, movedTo: after.movedTo, from: revision, revision: after.revision },
     notes: [
-      `✓ Continued from the list of ${momentText(updatedAt)}, with ${devices}.`,
+      `✓ Continued from the list of ${momentText(updatedAt)}, with ${devicesText(countDevices(older))}.`,
       ...(after.movedTo === null ? [] : [`  A copy of the old file is in ${after.movedTo}`]),
       '! Changes since then are lost: added devices are not trusted, and revoked devices are trusted again.',
       `  Next: check the list, and repeat the changes   ${here('amesh list')}`,
     ],
   };
+}
+
+/**
+ * Checks that the list is the one that the user has seen; null for a list that cannot be read.
+ *
+ * @throws CommandError
+ */
+function assertSame(seen: PagedList | null, now: PagedList | null): void {
+  if (seen?.mark === now?.mark) return;
+  throw new CommandError(
+    'store_conflict',
+    'The allow list has changed since the question.',
+    'Run the command again.',
+  );
 }
 
 /** The list, or why it is broken. */

@@ -50,14 +50,15 @@ export const trustTakeOver = defineCommand({
       args.yes,
     );
     const made = await takeOverList(device, process.env, { from, handOver });
+    const cancelled = pendingTokens(made.former); // the list may have changed since the question
     const confirmations = await confirmationsOf(device.trust, made.revision);
     return {
       json: {
         changed: true,
         list: made.list,
-        from: head.revision,
+        from: made.former.revision,
         revision: made.revision,
-        cancelled: pending.map(({ id }) => id),
+        cancelled: cancelled.map(({ id }) => id),
         movedTo: made.movedTo,
         handedOver: handOver !== undefined,
         ...(confirmations === undefined ? {} : { confirmations }),
@@ -66,10 +67,10 @@ export const trustTakeOver = defineCommand({
         `✓ This machine now seals the list of ${made.list}, at revision ${made.revision}.`,
         ...(made.movedTo === null ? [] : [`  A copy of the list that was here is in ${made.movedTo}`]),
         ...confirmed(confirmations),
-        ...(pending.length === 0
+        ...(cancelled.length === 0
           ? []
           : [
-              `! ${tokensText(pending.length)} had not been taken, and will not be: make new ones with amesh provision.`,
+              `! ${tokensText(cancelled.length)} had not been taken, and will not be: make new ones with amesh provision.`,
             ]),
         ...(countRole(list, 'target') === 0
           ? []
