@@ -8,6 +8,29 @@ const events = (...blocks: string[]) => blocks.map((block) => `${block}\n\n`).jo
 const stream = { 'content-type': 'text/event-stream' };
 
 describe('amesh mcp', () => {
+  it('does not say that nobody responds if the environment is wrong', () => {
+    const error = new TypeError('AMESH_DELEGATION and AUTH_MESH_DIR are both given.');
+    expect(thrownFailure(error)).toEqual({ message: error.message });
+    const silent = new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') });
+    expect(thrownFailure(silent)).toEqual({
+      message: 'The server could not be reached: fetch failed: connect ECONNREFUSED',
+    });
+  });
+
+  it('does not say that nobody responds if a response breaks off', async () => {
+    const it = await bridge((request, response) => {
+      if (request.message?.method !== 'tools/call') return usual(request, response);
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 });
+      return response.write('{"jsonrpc":', () => response.destroy());
+    });
+    await it.begin();
+    expect(await it.ask(call(5))).toMatchObject({
+      id: 5,
+      error: { code: -32_000, message: expect.stringContaining('It may have carried the request out.') },
+    });
+    await it.end();
+  });
+
   it('advises no option of the API, which it has no flag for', () => {
     const { message } = thrownFailure(new AnswerUnprovenError('It is not proven.', {}));
     expect(message).toMatch(/If the target cannot sign answers, call it over https\.$/);

@@ -19,9 +19,17 @@ export function thrownFailure(error: unknown): Failure {
   if (isAmeshError(error))
     return { message: inOwnWords(error.message, 'amesh mcp'), data: { code: error.code } };
   const { message, cause } = Object(error) as Error;
+  // The network always fails with a cause. Anything else is about this machine, such as a wrong variable.
+  if (error instanceof TypeError && cause === undefined && message !== 'fetch failed')
+    return { message: printable(message) };
   const why = (Object(cause) as Error).message;
   return { message: `The server could not be reached: ${printable(why ? `${message}: ${why}` : message)}` };
 }
+
+/** A request of which nobody knows what has become. */
+export const LOST: Failure = Object.freeze({
+  message: 'The connection to the server was lost before it responded. It may have carried the request out.',
+});
 
 /** Describes a refusal: a refusal of amesh with its fix, or a refusal of the server itself. */
 export async function answeredFailure({ response, refusal }: Heard): Promise<Failure> {

@@ -1,4 +1,5 @@
-import { answeredFailure, type Failure } from './failure-text';
+import { isAmeshError } from '@authmesh/sdk/core';
+import { answeredFailure, type Failure, LOST } from './failure-text';
 import { type Message, type RequestId, readMessage, WrongMessageError } from './message';
 import { type Heard, isType, type Remote, readText } from './remote';
 import { MessageStream } from './stream';
@@ -156,7 +157,12 @@ export class McpSession {
     const { response } = heard;
     if (!response.ok) return answeredFailure(heard);
     if (isType(response, 'application/json')) {
-      const message = readMessage(await readText(response));
+      const text = await readText(response).catch((error) => {
+        if (error instanceof WrongMessageError || isAmeshError(error) || this.#signal.aborted) throw error;
+        return undefined;
+      });
+      if (text === undefined) return LOST;
+      const message = readMessage(text);
       if (message.kind !== 'response' || message.id !== id)
         throw new WrongMessageError('The server sent something other than a response to the request.');
       await deliver(message);
@@ -197,10 +203,7 @@ export class McpSession {
       }
       connection = opened?.isStream ? opened.response : undefined;
     }
-    return {
-      message:
-        'The connection to the server was lost before it responded. It may have carried the request out.',
-    };
+    return LOST;
   }
 
   /** Opens the stream for messages that the server sends on its own, if it has one. */
