@@ -103,6 +103,15 @@ describe('amesh allow', () => {
       );
     });
 
+    it('says that a device without an end leaves the list', async () => {
+      const { machine, id } = await ended({ expiresAt: 4_000_000_000 });
+      const left =
+        /\n {2}It has left the list: an ended lease stays there only while the trust in the device has an end\.\n/;
+      expect((await machine.amesh(['allow', 'laptop', '--expires', '90d'])).stderr).not.toMatch(left);
+      expect((await machine.amesh(['allow', 'laptop', '--expires', 'never'])).stderr).toMatch(left);
+      expect((await machine.allowList()).devices.map(({ deviceId }) => deviceId)).not.toContain(id);
+    });
+
     it('gives no scopes, which a later lease would not have', async () => {
       const { machine, id } = await ended();
       const { revision } = await machine.allowList();

@@ -4,6 +4,7 @@ import { endNotes, isLeaseOver } from '../allow-list/ends';
 import { nameAsGiven } from '../allow-list/namesakes';
 import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
+import { afterwards } from '../errors/changes';
 import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
@@ -51,6 +52,7 @@ export const allow = defineCommand({
     });
     const { device } = result;
     const why = whyEnded(device, head, Date.now());
+    const hasLeft = isLeaseOver(device) && (await afterwards(trust.read())).entry(deviceId) === undefined;
     const added = (device.scopes ?? []).filter((scope) => !result.before?.scopes?.includes(scope));
     return {
       json: {
@@ -62,6 +64,11 @@ export const allow = defineCommand({
       notes: [
         outcome(device, nameAsGiven(device, args.device), added, isChanged),
         ...endNotes(device, head),
+        ...(hasLeft
+          ? [
+              '  It has left the list: an ended lease stays there only while the trust in the device has an end.',
+            ]
+          : []),
         ...(device.lease === undefined || scopes.length === 0
           ? []
           : [
