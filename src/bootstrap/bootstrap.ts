@@ -7,6 +7,7 @@ import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { findTaken } from '../trust/tokens';
 import { BOOTSTRAP_CODES } from './errors/codes';
+import { assertUsable } from './grants/grant-target';
 import { HeldGrant } from './grants/held-grant';
 import { isFor } from './grants/request-enrolment';
 import { UnprovenPauses } from './grants/unproven-pauses';
@@ -211,10 +212,14 @@ export class Bootstrap {
     // The device is opened each time: its key may be rotated while the grant is held.
     const hold = (device: Device) =>
       new HeldGrant({ claims, device: async () => (await open()) ?? device, fetch, tell });
-    if (opened !== null && isStillGood(await opened.trust.readHead(), claims, nowSeconds)) {
-      this.#held = hold(opened);
-      this.#settle(token);
-      return false;
+    if (opened !== null) {
+      const list = await opened.trust.read();
+      if (nowSeconds < claims.exp) assertUsable(list, claims); // after that, the grant brings nobody back
+      if (isStillGood(list.head, claims, nowSeconds)) {
+        this.#held = hold(opened);
+        this.#settle(token);
+        return false;
+      }
     }
     assertTimely(read, nowSeconds); // before anything is written
     const device = opened ?? (await create(nameFor(claims.callers, hostname())));

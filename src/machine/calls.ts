@@ -161,10 +161,9 @@ async function findTarget(
 ): Promise<CalledTarget | string | undefined> {
   if (opened instanceof Delegate) return opened.target(authority);
   const { bootstrap, list, rotation } = opened;
-  const held = bootstrap.held?.targetOf(authority);
-  const target = (await list.current()).targetOf(authority);
-  const isHeld = held !== undefined && held.deviceId !== target?.deviceId;
-  const called = isHeld ? held : target && toCalledTarget(target);
+  const known = await list.current();
+  const target = known.targetOf(authority);
+  const called = bootstrap.held?.targetOf(authority, known) ?? (target && toCalledTarget(target));
   return called && rotation.called(called, await opened.opened());
 }
 
@@ -224,7 +223,7 @@ async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves):
 
 async function learn(machine: Machine, response: Response, moves: Moves): Promise<void> {
   const { list, device, bootstrap, log } = machine;
-  await bootstrap.held?.confirm(response);
+  await bootstrap.held?.confirm(response, list);
   const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
   if (unused !== undefined) log.once(unused);
   await confirmTarget(response, list, device);

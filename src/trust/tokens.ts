@@ -1,7 +1,9 @@
+import type { Role } from '../core/devices/allow-list';
 import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, assertHostsFree, setHosts } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
+import type { DeviceEntry, Tombstone } from './format/entry';
 import type { ListHead } from './format/head';
 import type { IssuedToken, TakenToken } from './format/tokens';
 
@@ -30,6 +32,46 @@ export function findTaken({ tokens }: Pick<ListHead, 'tokens'>, id: string): Tak
 }
 
 /**
+ * Checks that a token is newer than the last revocation of its issuer: an older token brings nobody back.
+ *
+ * @param role what the issuer gets by the token. If it has that role, somebody has trusted it again since
+ * @throws AmeshError `token_revoked`
+ */
+export async function assertNotRevoked(
+  draft: Pick<ListDraft, 'device' | 'tombstone'>,
+  issuer: string,
+  role: Role,
+  issuedAt: number,
+): Promise<void> {
+  const known = await draft.device(issuer);
+  if (isFromBefore(issuedAt, known ?? (await draft.tombstone(issuer)), role)) throw issuerRevoked(issuer);
+}
+
+/**
+ * Whether a device was revoked, or lost a role, after a token was issued.
+ *
+ * @param known its entry or tombstone. An entry with that role means that somebody has trusted it again since
+ */
+export function isFromBefore(
+  issuedAt: number,
+  known: DeviceEntry | Tombstone | undefined,
+  role: Role,
+): boolean {
+  if (known === undefined) return false;
+  if ('revokedAt' in known) return issuedAt <= known.revokedAt;
+  // A device that is trusted again with another role has no tombstone any more.
+  return !known.roles.includes(role) && issuedAt <= (known.keysSince ?? -1);
+}
+
+/** The error for a token of an issuer that was revoked here. */
+export function issuerRevoked(issuer: string): AmeshError {
+  return new AmeshError(
+    TRUST_CODES.token_revoked,
+    `The issuer of the token (${issuer}) was revoked on this machine after it issued the token.`,
+  );
+}
+
+/**
  * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token that stays in the
  * environment brings nobody back. If the token was taken before, the draft stays unchanged.
  *
@@ -41,13 +83,7 @@ export async function takeProvision(
   nowSeconds: number,
 ): Promise<void> {
   if (findTaken(draft.head, id) !== undefined) return;
-  const tombstone = await draft.tombstone(controller.deviceId);
-  if (tombstone !== undefined && issuedAt <= tombstone.revokedAt) {
-    throw new AmeshError(
-      TRUST_CODES.token_revoked,
-      'The issuer of the token was revoked on this machine after it issued the token.',
-    );
-  }
+  await assertNotRevoked(draft, controller.deviceId, 'controller', issuedAt);
   const known = await draft.device(controller.deviceId);
   // The issuer chose these scopes. If it may call already, only this machine can give it more.
   const given = known?.roles.includes('controller') ? undefined : scopes;

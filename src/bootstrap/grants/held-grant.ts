@@ -1,11 +1,13 @@
 import type { CalledTarget } from '../../core/answers/asking';
+import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { requestOf } from '../../core/sign/sent-request';
 import type { Device } from '../../trust/device';
 import { keepToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
-import { addTarget, enrolAt, isFor } from './request-enrolment';
+import { addTarget, assertUsable, isRevokedIn } from './grant-target';
+import { enrolAt, isFor } from './request-enrolment';
 
 /** The pause between two enrolments with one grant; it doubles each time, whatever the response. */
 const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
@@ -27,6 +29,7 @@ export interface HeldGrantOptions {
  */
 export class HeldGrant {
   readonly #options: HeldGrantOptions;
+  /** The hosts at which this process enrolled, until a list in memory knows more. */
   readonly #hosts = new Set<string>();
   /** An accepted enrolment that is not recorded yet. */
   #answered: { readonly url: URL; readonly untilSeconds: number } | undefined;
@@ -38,17 +41,27 @@ export class HeldGrant {
     this.#options = options;
   }
 
-  /** The target behind a host at which this process enrolled: the list in memory may not have it yet. */
-  targetOf(host: string): CalledTarget | undefined {
-    const { iss, key, proves } = this.#options.claims;
+  /**
+   * The target behind a host at which this process enrolled, while the list in memory does not have it yet. As soon as the list
+   * has a target at that host, or its tombstone, the list decides: a person may have revoked the target, or trusted another one.
+   */
+  targetOf(host: string, list: AllowList): CalledTarget | undefined {
     if (!this.#hosts.has(host)) return undefined;
+    const { claims } = this.#options;
+    if (list.targetOf(host) !== undefined || isRevokedIn(list, claims)) {
+      this.#hosts.delete(host);
+      return undefined;
+    }
+    const { iss, key, proves } = claims;
     return { deviceId: iss, publicKey: fromBase64Url(key) as Uint8Array, proves };
   }
 
-  /** @throws AmeshError like `enrolAt()` */
+  /** @throws AmeshError like `assertUsable()` and `enrolAt()` */
   async enrol(url: URL): Promise<void> {
     const { claims, device, fetch } = this.#options;
-    const untilSeconds = await enrolAt(url, claims, await device(), fetch);
+    const opened = await device();
+    assertUsable(await opened.trust.read(), claims);
+    const untilSeconds = await enrolAt(url, claims, opened, fetch);
     this.#hosts.add(url.host);
     this.#answered = { url, untilSeconds };
   }
@@ -69,6 +82,7 @@ export class HeldGrant {
         .then(
           () => true,
           (error) => {
+            if (this.#giveUpAfter(error)) return false;
             const code = isAmeshError(error) ? error.code : 'enrolment_failed';
             // Another machine may be behind that host now. But an answer that is not proven changes nothing.
             if (code !== 'answer_unproven') this.#hosts.delete(url.host);
@@ -85,8 +99,12 @@ export class HeldGrant {
     return this.#again;
   }
 
-  /** Records the enrolment once its target has accepted a signed request. */
-  async confirm(response: Response): Promise<void> {
+  /**
+   * Records the enrolment once its target has accepted a signed request.
+   *
+   * @param list the list in memory, which is read again
+   */
+  async confirm(response: Response, list: AllowListSource): Promise<void> {
     const answered = this.#answered;
     if (answered === undefined || !response.ok) return;
     const { claims, device, tell } = this.#options;
@@ -110,7 +128,8 @@ export class HeldGrant {
         await addTarget(draft, claims, request.authority, nowSeconds);
         keepToken(draft, token);
       });
-    } catch {
+    } catch (error) {
+      this.#giveUpAfter(error);
       return; // the folder may be read-only, for example: the caller gets its response, and the next response tries again
     }
     if (this.#answered === answered) this.#answered = undefined;
@@ -118,5 +137,22 @@ export class HeldGrant {
     tell(
       `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(name)} (${iss}) at ${url.host}.`,
     );
+    list.expire?.();
+    try {
+      this.targetOf(url.host, await list.current()); // from here on, the list decides
+    } catch {
+      // The next request reports it.
+    }
+  }
+
+  /** Gives the grant up, and logs why, if a person has decided against its target. @returns whether that is so */
+  #giveUpAfter(error: unknown): boolean {
+    if (!isAmeshError(error) || error.code !== 'token_revoked') return false;
+    this.#answered = undefined;
+    this.#hosts.clear();
+    this.#options.tell(
+      `The grant in AMESH_BOOTSTRAP_TOKEN is not used any more, ${error.code}: ${error.message}`,
+    );
+    return true;
   }
 }

@@ -5,9 +5,7 @@ import { ServerClocks } from '../../core/sign/clock';
 import { isLate, stopwatch } from '../../core/sign/prove';
 import { discard } from '../../core/sign/send';
 import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
-import { addDevice } from '../../trust/changes';
 import type { Device } from '../../trust/device';
-import type { ListDraft } from '../../trust/format/draft';
 import { nameFor } from '../tokens/names';
 import type { GrantClaims } from '../tokens/token';
 import { ENROLMENT_PATH } from './enrolment-endpoint';
@@ -106,19 +104,4 @@ async function correctionBy(
   if (believed === undefined && claims.proves === false) return undefined;
   await discard(believed ?? response);
   return believed === undefined ? 0 : clocks.correct(url, believed);
-}
-
-/** Puts the target of a grant into the list of this device. If another target has one of its hosts, that target keeps the host. */
-export async function addTarget(
-  draft: ListDraft,
-  claims: GrantClaims,
-  authority: string,
-  nowSeconds: number,
-): Promise<void> {
-  const { iss, key, name, hosts } = claims;
-  const proves = claims.proves !== false;
-  const others = draft.head.targets.flatMap(([host, deviceId]) => (deviceId === iss ? [] : [host]));
-  const own = [...new Set([...hosts, authority])].filter((host) => !others.includes(host));
-  const target = { deviceId: iss, publicKey: key, friendlyName: name, role: 'target' as const, hosts: own };
-  await addDevice(draft, { ...target, proves }, nowSeconds);
 }

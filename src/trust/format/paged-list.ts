@@ -8,6 +8,7 @@ import {
   idOf,
   isNextOf,
   readEntry,
+  type Tombstone,
   unknownEntry,
 } from './entry';
 import type { ListHead } from './head';
@@ -16,8 +17,6 @@ import { bitsOf, findPrefix } from './prefix';
 
 /** How many parsed devices are kept at most. */
 const MAX_PARSED = 10_000;
-
-const NOBODY: ReadonlySet<string> = new Set();
 
 /** The bytes of a valid page, or the error for requests of its devices. */
 export type PageContent =
@@ -66,8 +65,8 @@ export class PagedList implements AllowList {
   readonly endedDelegations: ReadonlySet<string>;
   /** Whether all its pages are there and valid. */
   readonly isWhole: boolean;
-  /** Devices to leave out, whatever the pages say. */
-  readonly gone: ReadonlySet<string>;
+  /** Devices to leave out, whatever the pages say, with their tombstones. */
+  readonly gone: ReadonlyMap<string, Tombstone>;
   readonly #prefixes: readonly string[];
   readonly #targets: ReadonlyMap<string, string>;
   /** Grouped on first use: a server never needs it. */
@@ -93,7 +92,7 @@ export class PagedList implements AllowList {
     this.succession = head.succession;
     this.hosts = head.hosts;
     this.endedDelegations = new Set([...head.ended, ...(newest?.ended ?? [])].map(([id]) => id));
-    this.gone = newest === undefined ? NOBODY : new Set(newest.recent.map(({ deviceId }) => deviceId));
+    this.gone = new Map(newest?.recent.map((each) => [each.deviceId, each]));
     this.#prefixes = head.pages.map(({ prefix }) => prefix);
     this.#targets = new Map(head.targets);
     this.isWhole = pages.every(({ content }) => 'bytes' in content);
@@ -173,8 +172,15 @@ export class PagedList implements AllowList {
 
   /** Whether the list has a tombstone of the device. Throws like {@link find}. */
   isRevoked(deviceId: string): boolean {
-    const page = this.pages[findPrefix(this.#prefixes, bitsOf(deviceId))] as Page;
-    return findEntry(page, deviceId)?.kind === 'tombstone';
+    return this.tombstone(deviceId) !== undefined;
+  }
+
+  /** The tombstone of a revoked device; undefined if there is none. Throws like {@link find}. */
+  tombstone(deviceId: string): Tombstone | undefined {
+    const gone = this.gone.get(deviceId);
+    if (gone !== undefined) return gone;
+    const entry = findEntry(this.pages[findPrefix(this.#prefixes, bitsOf(deviceId))] as Page, deviceId);
+    return entry?.kind === 'tombstone' ? entry.tombstone : undefined;
   }
 
   /** All devices, sorted by page and ID. Throws like {@link find}. */
