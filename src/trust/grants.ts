@@ -7,6 +7,7 @@ import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
 import { scopesMember } from './rights/scopes';
 import { currentOf } from './rotation/chain';
+import { isFromBefore } from './tokens';
 
 /** A caller that has proved that it has the key of a grant, and its own private key. */
 export interface Enrollee {
@@ -44,7 +45,7 @@ export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): vo
  *
  * @param known what the list says about the caller
  * @returns the grant; null if the caller is already in the list
- * @throws AmeshError `enrolment_refused` if the grant is gone or the caller was revoked, `grant_expired`,
+ * @throws AmeshError `enrolment_refused` if the grant is gone or the caller was revoked as one, `grant_expired`,
  *   `grant_used_up`; `key_mismatch`
  */
 export function admit(
@@ -61,6 +62,11 @@ export function admit(
       `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
   const { entry } = known;
+  if (isFromBefore(grant.issuedAt, entry, 'controller'))
+    throw new AmeshError(
+      TRUST_CODES.enrolment_refused,
+      `${caller.deviceId} was revoked as a caller after the grant was issued, so the grant cannot bring it back.`,
+    );
   if (entry?.retiresAt !== undefined)
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,

@@ -136,7 +136,8 @@ export interface Registrant {
 }
 
 /**
- * Records the machine that took a token: it becomes a target. A host that belongs to another target stays there.
+ * Records the machine that took a token: it becomes a target. A host that belongs to another target stays there. If the machine
+ * registers again, it gets no role that a person has taken from it since.
  *
  * @throws AmeshError `token_used_twice` if another machine has registered with the token, `token_revoked` if the token was
  *   cancelled or the machine has been revoked since; `own_key`, `key_mismatch`
@@ -153,14 +154,15 @@ export async function registerTarget(
     throw new AmeshError(TRUST_CODES.token_revoked, 'A machine took a token that was cancelled.');
   const isFirst = token.takenBy === null;
   if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError(TRUST_CODES.token_used_twice);
-  const tombstone = await draft.tombstone(machine.deviceId);
-  if (isFirst && tombstone !== undefined && token.issuedAt <= tombstone.revokedAt)
+  const known = await draft.device(machine.deviceId);
+  const found = known ?? (await draft.tombstone(machine.deviceId));
+  if (isFirst && isFromBefore(token.issuedAt, found, 'target'))
     throw new AmeshError(
       TRUST_CODES.token_revoked,
       'A machine took a token that was issued before the machine was revoked here.',
     );
-  const known = await draft.device(machine.deviceId);
-  if (!isFirst && known === undefined) return; // the machine was revoked here since, and that was reported before
+  // The machine was revoked here since, and perhaps trusted again with another role.
+  if (!isFirst && !known?.roles.includes('target')) return;
   const others = new Set(
     draft.head.targets.flatMap(([host, other]) => (other === machine.deviceId ? [] : [host])),
   );

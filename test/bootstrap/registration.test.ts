@@ -138,6 +138,21 @@ describe('in the first answer', () => {
     expect(await targets()).toEqual([]);
   });
 
+  it('does not make a target of a machine that was revoked, and then trusted as a controller only', async () => {
+    const { token } = await issue();
+    const target = await startTarget('a', token);
+    await caller.fetch(target.origin);
+    const { deviceId, publicKey } = await target.amesh.identity();
+    await controller.trust.update(async (list) => {
+      await revokeDevice(list, deviceId, now());
+      await addDevice(list, { deviceId, publicKey, friendlyName: 'a', role: 'controller', hosts: [] }, now());
+    });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await caller.fetch(target.origin);
+    expect(target.sent[1]).toBeDefined();
+    expect(await targets()).toMatchObject([{ deviceId, roles: ['controller'], hosts: [] }]);
+  });
+
   it('does not bring back a machine that was revoked, and then takes an older token', async () => {
     const { deviceId, publicKey } = await createIdentity(join(root, 'b'), {}, { friendlyName: 'b' });
     const { signer } = await openDevice(join(root, 'b'), {});
@@ -155,8 +170,16 @@ describe('in the first answer', () => {
     await revokeAt(old.issuedAt);
     await expect(register(old)).rejects.toMatchObject({ code: 'token_revoked' });
     expect(await targets()).toEqual([]);
+    const trustAgain = () =>
+      controller.trust.update((list) =>
+        addDevice(list, { deviceId, publicKey, friendlyName: 'b', role: 'controller', hosts: [] }, now()),
+      );
+    await trustAgain(); // as a controller: the older token makes it no target
+    await expect(register(old)).rejects.toMatchObject({ code: 'token_revoked' });
+    expect(await targets()).toMatchObject([{ deviceId, roles: ['controller'] }]);
     await revokeAt(old.issuedAt - 1);
-    expect(await register(old)).toMatchObject({ deviceId, roles: ['target'] });
+    await trustAgain();
+    expect(await register(old)).toMatchObject({ deviceId, roles: ['controller', 'target'] });
   });
 
   it('names only hosts of the token, and where the machine was called', async () => {
