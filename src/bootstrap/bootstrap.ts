@@ -7,7 +7,7 @@ import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { findTaken } from '../trust/tokens';
 import { BOOTSTRAP_CODES } from './errors/codes';
-import { assertUsable } from './grants/grant-target';
+import { assertNotRevokedIn } from './grants/grant-target';
 import { HeldGrant } from './grants/held-grant';
 import { isFor } from './grants/request-enrolment';
 import { UnprovenPauses } from './grants/unproven-pauses';
@@ -16,6 +16,9 @@ import { type Taker, takeProvisionToken } from './provision/take-provision';
 import { nameFor } from './tokens/names';
 import { assertTimely, kindOf, readToken } from './tokens/read-token';
 import type { GrantClaims, ProvisionClaims, TokenKind } from './tokens/token';
+
+/** The least time between two looks for whether the host of a grant is free: calls to the target that has it must not wait. */
+const PAUSE_MS = 1000;
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;
@@ -44,6 +47,7 @@ interface Token {
  *   taking     it was taken, or is wrong                   → settled
  *   taking     the machine failed, not the token           → pending: the next call tries again
  *   taking     a grant, but another host was called        → pending, ready for its target
+ *   taking     a grant, but another target has its host    → pending: a later call looks again
  *   settled    the environment has another token           → pending
  */
 type TokenState =
@@ -63,6 +67,8 @@ export class Bootstrap {
   #state: TokenState = { name: 'none' };
   #taken: ProvisionClaims | undefined;
   #held: HeldGrant | undefined;
+  /** Until when a host of a grant is not looked up again, because another target has it. By `performance.now()`. */
+  readonly #takenUntilMs = new Map<string, number>();
   readonly #unproven: UnprovenPauses;
 
   constructor(options: BootstrapOptions) {
@@ -80,10 +86,10 @@ export class Bootstrap {
     return this.#taken;
   }
 
-  /** A message if there is a grant for another target than the target that is called; undefined otherwise. */
-  get grantElsewhere(): string | undefined {
+  /** A message if there is a grant for another target than the target that was called; undefined otherwise. */
+  grantElsewhere(called: URL): string | undefined {
     const claims = this.#pending?.readyFor;
-    if (claims === undefined) return undefined;
+    if (claims === undefined || isFor(claims, called)) return undefined;
     const hosts = claims.hosts.join(', ') || 'localhost';
     return `The grant in AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called, which refused the request, so the grant was not used.`;
   }
@@ -129,6 +135,7 @@ export class Bootstrap {
         await this.#assertIdentity(wrongKind('provision'));
         return false;
       }
+      if (performance.now() < (this.#takenUntilMs.get(url?.host ?? '') ?? 0)) return false;
       if (this.#state.name !== 'taking') return this.#take(token, () => this.#enrol(token, url));
       await this.#state.result.catch(() => {}); // that enrolment may be for another URL, so check again
     }
@@ -178,7 +185,8 @@ export class Bootstrap {
     } catch (error) {
       if (!isAboutToken(error)) throw error;
       await this.#assertIdentity(error);
-      this.#settle(token);
+      // The grant is good for another host, or once a person has revoked the target that has this one.
+      if (error.code !== 'host_taken') this.#settle(token);
       this.#options.tell(`AMESH_BOOTSTRAP_TOKEN was not taken, ${error.code}: ${error.message}`);
       return false;
     } finally {
@@ -214,7 +222,7 @@ export class Bootstrap {
       new HeldGrant({ claims, device: async () => (await open()) ?? device, fetch, tell });
     if (opened !== null) {
       const list = await opened.trust.read();
-      if (nowSeconds < claims.exp) assertUsable(list, claims); // after that, the grant brings nobody back
+      if (nowSeconds < claims.exp) assertNotRevokedIn(list, claims); // after that, the grant brings nobody back
       if (isStillGood(list.head, claims, nowSeconds)) {
         this.#held = hold(opened);
         this.#settle(token);
@@ -228,7 +236,13 @@ export class Bootstrap {
     const origin = url ?? originOf(claims);
     if (origin === null || !isFor(claims, origin)) return false;
     const held = hold(device);
-    await this.#unproven.guard(origin.host, () => held.enrol(origin));
+    try {
+      await this.#unproven.guard(origin.host, () => held.enrol(origin));
+    } catch (error) {
+      if (isAmeshError(error) && error.code === 'host_taken')
+        this.#takenUntilMs.set(url?.host ?? '', performance.now() + PAUSE_MS);
+      throw error;
+    }
     this.#held = held;
     this.#settle(token);
     return true;
@@ -264,7 +278,7 @@ function originOf({ hosts: [host] }: GrantClaims): URL | null {
 }
 
 function isAboutToken(error: unknown): error is AmeshError {
-  return isAmeshError(error) && /^(?:token_|own_key$|key_mismatch$)/.test(error.code);
+  return isAmeshError(error) && /^(?:token_|own_key$|key_mismatch$|host_taken$)/.test(error.code);
 }
 
 function noListOfItsOwn(): AmeshError {

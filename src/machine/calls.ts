@@ -118,7 +118,7 @@ async function signFor(
         return { response: new Response(null, { status: 401 }), again: true }; // nothing else in the response is proven
       }
       const { response } = heard;
-      await learn(opened, response, moves);
+      await learn(opened, request, response, moves);
       const refused = { url: request.url, method: signed.method, isSafe: isSafe(signed.method) };
       const hasOther = isUnknown(response) && (await untilEnded(mayHaveOtherKey(refused, response, opened)));
       const knowsUs = async () => isNew || (await opened.bootstrap.held?.enrolAgain(request.url)) === true;
@@ -217,14 +217,19 @@ async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves):
     grant: bootstrap.held,
     tell: log.once,
   });
-  await learn(machine, response, moves);
+  await learn(machine, request, response, moves);
   return response;
 }
 
-async function learn(machine: Machine, response: Response, moves: Moves): Promise<void> {
+async function learn(
+  machine: Machine,
+  { url }: Pick<PreparedRequest, 'url'>,
+  response: Response,
+  moves: Moves,
+): Promise<void> {
   const { list, device, bootstrap, log } = machine;
   await bootstrap.held?.confirm(response, list);
-  const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
+  const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere(url) : undefined;
   if (unused !== undefined) log.once(unused);
   await confirmTarget(response, list, device);
   await moves.take(response, machine);

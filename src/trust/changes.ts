@@ -110,7 +110,7 @@ function keyReplaced({ deviceId, next = '' }: Pick<DeviceEntry, 'deviceId' | 'ne
  * @throws AmeshError `host_taken`
  */
 export async function assertHostsFree(
-  draft: ListDraft,
+  draft: Pick<ListDraft, 'device'> & { readonly head: Pick<ListDraft['head'], 'targets'> },
   hosts: readonly string[],
   deviceId: string,
 ): Promise<void> {

@@ -1,11 +1,19 @@
 import { join } from 'node:path';
 import type { Amesh } from '@authmesh/sdk';
-import { addDevice, createIdentity, type Device, openDevice, revokeDevice } from '@authmesh/sdk/admin';
-import { describe, expect, it } from 'vitest';
+import {
+  addDevice,
+  createIdentity,
+  type Device,
+  type DeviceIdentity,
+  openDevice,
+  revokeDevice,
+} from '@authmesh/sdk/admin';
+import { describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
 import type { EnrollingTarget } from '../support/enrolling';
 import { changeDevices, documentOf } from '../support/list-document';
 import { useEnrolling } from '../support/use-enrolling';
+import { SOON } from '../support/waiting';
 
 // What a person decides on a machine that calls outweighs a grant in its environment.
 
@@ -169,4 +177,121 @@ it('another target that a person trusts at the host of a grant is the one that i
   );
   await untilRead();
   expect(await namedBy(amesh, target)).toBe(next.deviceId);
+});
+
+describe('a host that another target of the list has', () => {
+  const create = async (): Promise<[EnrollingTarget, Caller, DeviceIdentity]> => [
+    await enrolling.target(),
+    await createCaller(),
+    await createIdentity(join(enrolling.root, 'old'), {}, { friendlyName: 'api-old' }),
+  ];
+  const trustOld = ({ device }: Caller, old: DeviceIdentity, authority: string) =>
+    device.trust.update((draft) => addDevice(draft, { ...old, role: 'target', hosts: [authority] }, now()));
+
+  it('stays there, and no use of the grant is lost, until a person revokes that target', async () => {
+    const [target, caller, old] = await create();
+    await trustOld(caller, old, target.authority);
+    const { token } = await target.grant({ hosts: [target.authority] });
+    const amesh = caller.start(token);
+    for (let call = 0; call < 2; call++) expect((await amesh.fetch(target.origin)).status).toBe(401);
+    expect(await amesh.bootstrapIfNeeded()).toBe(false);
+    expect([target.captured, (await target.list()).grants]).toMatchObject([[], [{ used: 0 }]]);
+    expect((await listOf(caller, target)).devices).toEqual([[old.deviceId, 'target']]);
+    expect(said()).toContain(
+      `AMESH_BOOTSTRAP_TOKEN was not taken, host_taken: ${target.authority} already belongs to "api-old". Use another host, or first run: amesh revoke ${old.deviceId}`,
+    );
+    expect(said()).not.toContain('Another host was called');
+    await caller.device.trust.update((draft) => revokeDevice(draft, old.deviceId, now()));
+    await vi.waitUntil(async () => (await amesh.fetch(target.origin)).ok, SOON);
+    expect((await listOf(caller, target)).devices).toEqual([[idOf(target), 'target']]);
+    expect((await target.list()).grants).toMatchObject([{ used: 1 }]);
+  });
+
+  it('stays there if the grant names it beside the host that is called', async () => {
+    const [target, caller, old] = await create();
+    await trustOld(caller, old, 'localhost:1');
+    const { token } = await target.grant({ hosts: ['localhost:1', target.authority] });
+    const amesh = caller.start(token);
+    await expect(amesh.fetch('http://localhost:1')).rejects.toThrow(); // nobody is there
+    expect((await amesh.fetch(target.origin)).status).toBe(200); // and this one is not late by that
+    const { targets } = (await caller.device.trust.read()).head;
+    expect(targets).toEqual([
+      [target.authority, idOf(target)],
+      ['localhost:1', old.deviceId],
+    ]);
+    expect(said()).toContain('localhost:1 stays with another target of the list.');
+  });
+
+  it('does not end a grant by its responses', async () => {
+    const [other, target, caller] = [
+      await enrolling.target(),
+      await enrolling.target(),
+      await createCaller(),
+    ];
+    await trust(caller, other, 'target', [other.authority]);
+    await other.device.trust.update((draft) =>
+      addDevice(draft, { ...caller.device.identity, role: 'controller', hosts: [] }, now()),
+    );
+    const amesh = caller.start((await target.grant({ hosts: [target.authority, other.authority] })).token);
+    expect(await amesh.bootstrapIfNeeded()).toBe(true);
+    expect((await amesh.fetch(other.origin)).status).toBe(200);
+    expect((await amesh.fetch(target.origin)).status).toBe(200);
+    const { targets } = (await caller.device.trust.read()).head;
+    expect(new Map(targets)).toEqual(
+      new Map([
+        [target.authority, idOf(target)],
+        [other.authority, idOf(other)],
+      ]),
+    );
+    expect(said()).not.toContain('host_taken');
+  });
+
+  it('is not lost while a process of the old target still answers there', async () => {
+    const [old, target, caller] = [await enrolling.target(), await enrolling.target(), await createCaller()];
+    await trust(caller, old, 'target', [old.authority]);
+    await old.device.trust.update((draft) =>
+      addDevice(draft, { ...caller.device.identity, role: 'controller', hosts: [] }, now()),
+    );
+    const { token } = await target.grant({ hosts: [old.authority] });
+    expect((await caller.start(token).fetch(old.origin)).status).toBe(200);
+  });
+
+  it('is not lost if it was trusted between the enrolment and the first response', async () => {
+    const [target, caller, old] = await create();
+    const amesh = caller.start((await target.grant({ hosts: [target.authority] })).token);
+    expect(await amesh.bootstrapIfNeeded()).toBe(true);
+    const signed = await amesh.sign({ url: target.origin });
+    await trustOld(caller, old, target.authority);
+    const headers = signed.headers as [string, string][];
+    await signed.answered(await fetch(target.origin, { headers }));
+    expect((await listOf(caller, target)).devices).toEqual([[old.deviceId, 'target']]);
+    expect(said()).toContain(`host_taken: ${target.authority} already belongs to "api-old".`);
+    expect(said()).not.toContain('AMESH_BOOTSTRAP_TOKEN was taken');
+  });
+
+  it('is no obstacle if that target has moved to the key that issued the grant', async () => {
+    const [target, caller, old] = await create();
+    const { deviceId, publicKey } = target.device.identity;
+    await caller.device.trust.update((draft) =>
+      draft.put({
+        deviceId: old.deviceId,
+        publicKey: old.publicKey,
+        friendlyName: old.friendlyName,
+        roles: ['target'],
+        hosts: [target.authority],
+        addedAt: now(),
+        keys: [
+          { deviceId: old.deviceId, publicKey: old.publicKey, until: now() + 9000 },
+          { deviceId, publicKey },
+        ],
+      }),
+    );
+    await target.device.trust.update((draft) => draft.change({ was: [old.deviceId] })); // it answers to its former ID
+    await untilRead();
+    const { token } = await target.grant();
+    for (let start = 0; start < 2; start++)
+      expect((await caller.start(token).fetch(target.origin)).status).toBe(200);
+    expect(target.captured).toHaveLength(1);
+    expect((await listOf(caller, target)).devices).toEqual([[old.deviceId, 'target']]);
+  });
 });

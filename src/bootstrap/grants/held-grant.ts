@@ -3,11 +3,16 @@ import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { requestOf } from '../../core/sign/sent-request';
+import { normalizeAuthority } from '../../core/wire/authority';
+import { addDevice } from '../../trust/changes';
 import type { Device } from '../../trust/device';
 import { keepToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
-import { addTarget, assertUsable, isRevokedIn } from './grant-target';
+import { assertUsable, isRevokedIn, toTarget } from './grant-target';
 import { enrolAt, isFor } from './request-enrolment';
+
+/** A person has decided against the target of a grant. */
+const OVER = /^(?:token_revoked|host_taken)$/;
 
 /** The pause between two enrolments with one grant; it doubles each time, whatever the response. */
 const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
@@ -60,7 +65,7 @@ export class HeldGrant {
   async enrol(url: URL): Promise<void> {
     const { claims, device, fetch } = this.#options;
     const opened = await device();
-    assertUsable(await opened.trust.read(), claims);
+    await assertUsable(await opened.trust.read(), claims, normalizeAuthority(url.host) as string);
     const untilSeconds = await enrolAt(url, claims, opened, fetch);
     this.#hosts.add(url.host);
     this.#answered = { url, untilSeconds };
@@ -82,7 +87,7 @@ export class HeldGrant {
         .then(
           () => true,
           (error) => {
-            if (this.#giveUpAfter(error)) return false;
+            if (this.#stopsFor(error, url.host)) return false;
             const code = isAmeshError(error) ? error.code : 'enrolment_failed';
             // Another machine may be behind that host now. But an answer that is not proven changes nothing.
             if (code !== 'answer_unproven') this.#hosts.delete(url.host);
@@ -111,7 +116,8 @@ export class HeldGrant {
     const { iss, jti, name } = claims;
     const { url, untilSeconds } = answered;
     const request = requestOf(response);
-    if (request?.target !== iss || !isFor(claims, new URL(`${url.protocol}//${request.authority}`))) return;
+    if (request?.target === undefined || !isFor(claims, new URL(`${url.protocol}//${request.authority}`)))
+      return;
     const nowSeconds = Math.floor(Date.now() / 1000);
     const token = {
       kind: 'taken',
@@ -121,21 +127,28 @@ export class HeldGrant {
       until: Math.max(nowSeconds, untilSeconds),
     } as const;
     let identity: Device['identity'];
+    let others: readonly string[];
     try {
       const opened = await device();
       identity = opened.identity;
-      await opened.trust.update(async (draft) => {
-        await addTarget(draft, claims, request.authority, nowSeconds);
+      const { result: added } = await opened.trust.update(async (draft) => {
+        const addition = await toTarget(draft, claims, request);
+        if (addition === null) return null;
+        await addDevice(draft, addition.target, nowSeconds);
         keepToken(draft, token);
+        return addition;
       });
+      if (added === null) return;
+      others = added.others;
     } catch (error) {
-      this.#giveUpAfter(error);
+      if (this.#stopsFor(error, request.authority)) this.#answered = undefined;
       return; // the folder may be read-only, for example: the caller gets its response, and the next response tries again
     }
     if (this.#answered === answered) this.#answered = undefined;
     const { friendlyName, deviceId } = identity;
+    const stays = others.map((host) => ` ${host} stays with another target of the list.`).join('');
     tell(
-      `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(name)} (${iss}) at ${url.host}.`,
+      `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(name)} (${iss}) at ${url.host}.${stays}`,
     );
     list.expire?.();
     try {
@@ -145,13 +158,16 @@ export class HeldGrant {
     }
   }
 
-  /** Gives the grant up, and logs why, if a person has decided against its target. @returns whether that is so */
-  #giveUpAfter(error: unknown): boolean {
-    if (!isAmeshError(error) || error.code !== 'token_revoked') return false;
-    this.#answered = undefined;
-    this.#hosts.clear();
+  /** Whether a person has decided against the target of the grant, or against it at one host. Then it logs that. */
+  #stopsFor(error: unknown, host: string): boolean {
+    if (!isAmeshError(error) || !OVER.test(error.code)) return false;
+    if (error.code === 'token_revoked') {
+      this.#answered = undefined;
+      this.#hosts.clear();
+    }
+    this.#hosts.delete(host);
     this.#options.tell(
-      `The grant in AMESH_BOOTSTRAP_TOKEN is not used any more, ${error.code}: ${error.message}`,
+      `The grant in AMESH_BOOTSTRAP_TOKEN is no longer used for ${host}, ${error.code}: ${error.message}`,
     );
     return true;
   }
