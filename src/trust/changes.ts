@@ -235,7 +235,17 @@ export function hostTaken(
 export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const chain = await chainOf(draft, id);
   if (chain.length === 0 && (await draft.find(id))?.kind === 'foreign') chain.push(id);
-  await buryAll(draft, chain, nowSeconds);
+  const moved = await movedIdsOf(draft, chain);
+  await buryAll(draft, [...chain, ...moved], nowSeconds);
+}
+
+/** The IDs of the keys to which targets have moved. A key that the list has as a device of its own stays: somebody trusts it. */
+async function movedIdsOf(draft: ListDraft, ids: readonly string[]): Promise<string[]> {
+  const moved: string[] = [];
+  for (const id of ids)
+    for (const { deviceId } of (await draft.device(id))?.keys ?? [])
+      if ((await draft.find(deviceId)) === undefined) moved.push(deviceId);
+  return moved;
 }
 
 /**

@@ -293,5 +293,12 @@ describe('a host that another target of the list has', () => {
       expect((await caller.start(token).fetch(target.origin)).status).toBe(200);
     expect(target.captured).toHaveLength(1);
     expect((await listOf(caller, target)).devices).toEqual([[old.deviceId, 'target']]);
+    // To revoke that target ends its grant, too, whichever key it had issued it with.
+    await caller.device.trust.update((draft) => revokeDevice(draft, old.deviceId, now()));
+    await endLeases(target);
+    await untilRead();
+    expect((await caller.start(token).fetch(target.origin)).status).toBe(401);
+    expect(target.captured).toHaveLength(1);
+    expect((await listOf(caller, target)).devices).toEqual([]);
   });
 });

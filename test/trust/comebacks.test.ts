@@ -71,3 +71,28 @@ describe.each(ENDS)('a device that %s', (_how, end) => {
     expect(await enrol('2')).toEqual(['target', 'controller']);
   });
 });
+
+it('a target that has moved to another key is revoked with that key, but not with a key that is trusted by itself', async () => {
+  const keyOf = (letter: string) => ({
+    deviceId: `am_${letter.repeat(16)}`,
+    publicKey: `Ag${letter.repeat(42)}`,
+  });
+  const [trusted, present] = [keyOf('b'), keyOf('c')];
+  const { friendlyName } = peer;
+  await change(async (draft) => {
+    const target = { friendlyName, roles: ['target'] as const, hosts: [], addedAt: NOW };
+    const keys = [{ ...keyOf('a'), until: NOW + 900 }, { ...trusted, until: NOW + 900 }, present];
+    await draft.put({ ...target, ...keyOf('a'), keys });
+    await draft.put({ ...target, ...trusted });
+  });
+  await change((draft) => revokeDevice(draft, ID, NOW));
+  await change(async (draft) => {
+    expect(await draft.tombstone(present.deviceId)).toMatchObject({ revokedAt: NOW });
+    expect(await draft.device(trusted.deviceId)).toMatchObject({ roles: ['target'] });
+  });
+  const controller = { ...present, friendlyName };
+  const take = change((draft) =>
+    takeProvision(draft, { id: '1', issuedAt: NOW, controller, hosts: [] }, NOW),
+  );
+  await expect(take).rejects.toMatchObject({ code: 'token_revoked' });
+});
