@@ -1,13 +1,21 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
+import { newDevice } from '../support/list-document';
 import { BIN, type Machine, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
 const hasScript = spawnSync('script', ['--version']).stdout?.includes('util-linux') ?? false;
 
-/** Runs the command on a pseudo-terminal and types when it asks. */
-async function onTerminal(machine: Machine, args: readonly string[], typed: string, env = {}) {
+/** Runs the command on a pseudo-terminal and types when it asks, after what happens `before` that. */
+async function onTerminal(
+  machine: Machine,
+  args: readonly string[],
+  typed: string,
+  env = {},
+  before: () => Promise<void> = async () => {},
+) {
   const command = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ');
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
     env: machine.env({ TERM: 'xterm', ...env }),
@@ -18,7 +26,7 @@ async function onTerminal(machine: Machine, args: readonly string[], typed: stri
     screen += text;
     if (answered || !/\[y\/N\] |machine: /.test(screen)) return;
     answered = true;
-    child.stdin.write(typed);
+    void before().then(() => child.stdin.write(typed));
   });
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   return { code, screen, asked: answered };
@@ -51,6 +59,47 @@ describe.skipIf(!hasScript)('on a terminal', () => {
     expect(screen).toMatch(/^\S*✗\S* Cancelled\. No changes were made\./m); // on a line of its own
     expect(code).toBe(8);
     expect(await countOf(machine)).toBe(1);
+  });
+
+  it('revokes no device that called while it asked, and remembers when the others were revoked', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    const now = () => Math.floor(Date.now() / 1000);
+    const addedAt = now() - 200 * 86_400;
+    const [alice, bob] = ['alice', 'bob'].map((friendlyName) => ({
+      ...newDevice(undefined, friendlyName),
+      addedAt,
+    })) as [ReturnType<typeof newDevice>, ReturnType<typeof newDevice>];
+    await trust.update(async (draft) => {
+      for (const device of [alice, bob]) await draft.put(device);
+    });
+    const seen = async (times: [string, number][]) =>
+      void (await trust.lastSeen.add(new Map(times), await trust.read()));
+    await seen([alice, bob].map(({ deviceId }) => [deviceId, addedAt]));
+    let calledAt = 0;
+    const revoke = (before?: () => Promise<void>) =>
+      onTerminal(machine, ['revoke', '--unused', '90d'], 'y\r', {}, before);
+    const { code, screen } = await revoke(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1100)); // the list counts in seconds
+      calledAt = now();
+      await seen([[alice.deviceId, calledAt]]);
+    });
+    expect(screen).toMatch(/\? Revoke "alice" \(am_.{16}\), "bob" \(am_.{16}\)\? \[y\/N\] /);
+    expect(screen).toContain('Revoked 1 device. ');
+    expect(screen).toContain(`"alice" (${alice.deviceId}) called in the meantime, so it was not revoked.`);
+    expect(code).toBe(0);
+    const { devices, tombstones } = await machine.allowList();
+    expect(devices.map(({ friendlyName }) => friendlyName)).toEqual(['alice']);
+    expect(tombstones).toMatchObject([{ deviceId: bob.deviceId }]);
+    expect(tombstones[0]?.revokedAt).toBeGreaterThanOrEqual(calledAt); // so that no token from before counts
+
+    await trust.update((draft) => draft.put(bob));
+    await seen([[bob.deviceId, addedAt]]);
+    const none = await revoke(() => seen([[bob.deviceId, now()]]));
+    expect(none.screen).toContain('called in the meantime, so it was not revoked.');
+    expect(none.screen).toContain('No changes were made.');
+    expect(await countOf(machine)).toBe(2);
   });
 
   it('ends with 130 at Ctrl+C', async () => {

@@ -1,6 +1,6 @@
 import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import type { ArgsDef } from 'citty';
-import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
+import { durationFlag, toSeconds, UNUSED_RANGE, UP_TO_TEN_YEARS } from '../words/duration';
 
 /** A device with the time when it was last seen here. */
 export type SeenDevice = DeviceEntry & {
@@ -22,7 +22,7 @@ export const FILTER_ARGS = {
     valueHint: 'pattern',
     description: "Only devices with this name, such as 'worker-*'",
   },
-  unused: durationFlag('Only controllers that have not called for this long, such as 30d', UP_TO_TEN_YEARS),
+  unused: durationFlag('Only controllers that have not called for this long, such as 30d', UNUSED_RANGE),
   expires: durationFlag('Only devices whose trust ends within this time, such as 14d', UP_TO_TEN_YEARS),
 } as const satisfies ArgsDef;
 
@@ -46,7 +46,7 @@ export function toFilter(
     tests.push(({ friendlyName }) => isMatch(friendlyName.toLowerCase(), parts));
   }
   if (unused !== undefined) {
-    const before = nowSeconds - toSeconds(unused, '--unused', UP_TO_TEN_YEARS);
+    const before = nowSeconds - toSeconds(unused, '--unused', UNUSED_RANGE);
     tests.push(
       ({ roles, unusedSince }) =>
         roles.includes('controller') && unusedSince !== null && unusedSince < before,

@@ -18,7 +18,7 @@ import { CommandError, UNCHANGED, UsageError } from '../errors/errors';
 import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
-import { durationFlag, UP_TO_TEN_YEARS } from '../words/duration';
+import { durationFlag, UNUSED_RANGE } from '../words/duration';
 import { here } from '../words/here';
 import { SUMMARIES } from './summaries';
 
@@ -43,7 +43,7 @@ export const revoke = defineCommand({
     },
     unused: durationFlag(
       'Revoke every device that may call this machine but has not for this long, such as 90d',
-      UP_TO_TEN_YEARS,
+      UNUSED_RANGE,
     ),
     'all-controllers': { type: 'boolean', description: 'Revoke every device that may call this machine' },
     ...SHARED_ARGS,

@@ -11,8 +11,14 @@ export interface DurationRange {
 /** How long a token or a delegation may be valid. Anything shorter than a second would end before its use. */
 export const UP_TO_A_DAY: DurationRange = { least: 1, most: SECONDS.d };
 
-/** How long a device may be trusted, or unused: up to ten years. */
+/** How long a device may be trusted: up to ten years. */
 export const UP_TO_TEN_YEARS: DurationRange = { least: 1, most: 3650 * SECONDS.d };
+
+/**
+ * How long a device may be unused. Servers write down when it called once a minute at most, and 10 minutes later for each 100,000
+ * devices. Within that time, a device that calls all the time would look unused.
+ */
+export const UNUSED_RANGE: DurationRange = { least: SECONDS.h, most: UP_TO_TEN_YEARS.most };
 
 /**
  * A flag that takes a duration. Its help and its error name the same range.
