@@ -1,5 +1,6 @@
 // What the dearest refusals cost a server, over a socket: requests that anybody can send, each with one field as long as Node takes
-// it, beside a request that is accepted. The figure is the CPU time of the server process. Usage:
+// it, beside a request that is accepted, and beside a server without amesh, which accepts all of them. The figure is the CPU time of
+// the server process. Usage:
 //   node bench/refusals.mjs [--rounds 9] [--requests 300] [--json results.json]
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -31,40 +32,45 @@ async function bench() {
   });
   const root = mkdtempSync(join(tmpdir(), 'amesh-refusals-'));
   const { dir, callers } = await makeList(root, {}, 2);
-  const child = fork(SERVERS, [
-    '--server',
-    JSON.stringify({ framework: 'node:http', protection: 'amesh', dir }),
-  ]);
+  const children = ['amesh', 'none'].map((protection) =>
+    fork(SERVERS, ['--server', JSON.stringify({ framework: 'node:http', protection, dir })]),
+  );
   try {
-    const [port] = await once(child, 'message');
-    const results = await measure(child, port, callers[0], Number(values.rounds), Number(values.requests));
+    const servers = await Promise.all(
+      children.map(async (child) => ({ child, port: (await once(child, 'message'))[0] })),
+    );
+    const results = await measure(servers, callers[0], Number(values.rounds), Number(values.requests));
     show(results);
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
   } finally {
-    child.kill('SIGKILL');
+    for (const child of children) child.kill('SIGKILL');
     rmSync(root, { recursive: true, maxRetries: 20 });
   }
 }
 
-/** The CPU time of a request in µs, by kind and round. */
-async function measure(child, port, caller, rounds, count) {
+/** The CPU time of a request in µs, by kind and round: of the protected server, and of the other one. */
+async function measure(servers, caller, rounds, count) {
   const { openDevice } = await import('@authmesh/sdk/admin');
   const { Load, prepare, toBytes } = await import('./servers-load.mjs');
   const { signer } = await openDevice(caller, {});
-  const load = await Load.open(port, CONNECTIONS);
-  const made = async () => kindsOf(await signedView(signer, `127.0.0.1:${port}`));
-  const times = Object.fromEntries(['accepted', ...Object.keys(await made())].map((name) => [name, []]));
+  const loads = await Promise.all(servers.map(({ port }) => Load.open(port, CONNECTIONS)));
+  const made = async (port) => kindsOf(await signedView(signer, `127.0.0.1:${port}`));
+  const names = ['accepted', ...Object.keys(await made(servers[0].port))];
+  const times = Object.fromEntries(names.map((name) => [name, [[], []]]));
   for (let i = 0; i < rounds + 2; i++) {
-    for (const name in times) {
-      const kinds = await made(); // signed just now
-      const requests =
-        name === 'accepted'
-          ? await prepare({ port, signer, count })
-          : Array.from({ length: count }, () => toBytes(kinds[name](), kinds[name]().headers, NOTHING));
-      await ask(child, 'start');
-      await load.send(requests, { status: name === 'accepted' ? 200 : '4' });
-      const us = (await ask(child, 'stop')) / count;
-      if (i >= 2) times[name].push(us);
+    for (const name of names) {
+      for (const [which, { child, port }] of servers.entries()) {
+        let requests;
+        if (name === 'accepted') requests = await prepare({ port, signer, count });
+        else {
+          const kind = (await made(port))[name](); // signed just now
+          requests = Array(count).fill(toBytes(kind, kind.headers, NOTHING));
+        }
+        await ask(child, 'start');
+        await loads[which].send(requests, { status: which === 1 || name === 'accepted' ? 200 : '4' });
+        const us = (await ask(child, 'stop')) / count;
+        if (i >= 2) times[name][which].push(us);
+      }
     }
   }
   return times;
@@ -145,12 +151,16 @@ function manyHeaders(start) {
 
 function show(times) {
   const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+  const rounded = (value) => Math.round(100 * value) / 100;
+  const [accepted] = times.accepted;
   const rows = Object.entries(times)
-    .map(([kind, us]) => ({
+    .map(([kind, [us, without]]) => ({
       kind,
       'CPU, µs': round(median(us)),
+      'without amesh, µs': round(median(without)),
       // Of each round, since the load of the machine changes.
-      'accepted requests': Math.round(100 * median(us.map((each, i) => each / times.accepted[i]))) / 100,
+      'accepted requests': rounded(median(us.map((each, i) => each / accepted[i]))),
+      'of that, by amesh': rounded(median(us.map((each, i) => (each - without[i]) / accepted[i]))),
     }))
     .sort((a, b) => b['CPU, µs'] - a['CPU, µs']);
   console.table(rows);

@@ -94,7 +94,7 @@ function bareHttp({ amesh, before, after, byHand }) {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk));
     request.on('end', () => {
-      JSON.parse(Buffer.concat(chunks).toString());
+      if (chunks.length > 0) JSON.parse(Buffer.concat(chunks).toString());
       after?.();
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(DONE));

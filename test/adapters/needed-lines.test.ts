@@ -21,6 +21,12 @@ describe('the header lines that a view has', () => {
     });
   });
 
+  it('are no more than sixteen of a field that only proxies set', () => {
+    const many = (name: string) => Array.from({ length: 20 }, (_, i) => [name, String(i)]).flat();
+    const lines = needed(...many('Forwarded'), ...many('Content-Type'));
+    expect([lines.forwarded?.length, lines['content-type']?.length]).toEqual([16, 20]);
+  });
+
   it('have each line only once if a signature covers a field with a fixed name', () => {
     const lines = needed('Host', 'a', 'signature-input', 'a=("host" "signature-input")');
     expect(lines).toEqual({ host: ['a'], 'signature-input': ['a=("host" "signature-input")'] });
