@@ -59,7 +59,13 @@ export {
   createIdentity,
   type Published,
 } from '../machine/setup/setup';
-export { readTakeOver, type TakeOver, type TakeOverOptions, takeOverList } from '../machine/setup/take-over';
+export {
+  readTakeOver,
+  type TakenOver,
+  type TakeOver,
+  type TakeOverOptions,
+  takeOverList,
+} from '../machine/setup/take-over';
 export type { WrongCode } from '../pairing/ceremony/target';
 export {
   type ControllerPerson,

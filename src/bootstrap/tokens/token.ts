@@ -56,11 +56,14 @@ export type Token =
 
 /** The limits of tokens. */
 export const TOKEN_LIMITS = Object.freeze({
-  /** A usual token has about 600 characters. */
+  /** The longest token, in characters. A usual one has about 600. */
   characters: 4096,
+  /** How long a token may be valid, in seconds: a day. */
   lifetimeSeconds: 86_400,
   /** How far the issuer's clock may be ahead of ours, in seconds. */
   clockSkewSeconds: 60,
+  /** The most hosts of a token. */
   hosts: 16,
+  /** The most scopes of a token. */
   scopes: 16,
 });

@@ -66,18 +66,24 @@ async function readHere({ trust }: Device): Promise<PagedList> {
   }
 }
 
+/** What a list was before this device took it over. */
+export interface TakenOver {
+  /** Its head. */
+  readonly former: ListHead;
+}
+
 /**
  * Seals the list with the key of this device, the next owner. Provision tokens that no machine has taken are cancelled, since their
  * machines would trust only the former key.
  *
- * @returns the new head; `former`: the head of the list that was taken over
+ * @returns the new head, and the former one
  * @throws as {@link readTakeOver}; AmeshError `store_conflict`, `wrong_hand_over`
  */
 export async function takeOverList(
   device: Device,
   env: Env,
   { from, handOver }: TakeOverOptions = {},
-): Promise<ListHead & Aside & { former: ListHead }> {
+): Promise<ListHead & Aside & TakenOver> {
   let former: ListHead | undefined;
   const rotation = handOver === undefined ? undefined : await completed(handOver, device);
   const change = (draft: ListDraft, taken: ListHead = draft.before) => {
