@@ -54,6 +54,20 @@ describe('amesh rotate', () => {
     );
   });
 
+  it.each([
+    [['--key', 'SHA256:x'], '--key is only for --backend ssh-agent.'],
+    [['--socket', '/x'], '--socket is only for --backend ssh-agent.'],
+    [['--backend', 'encrypted-file', '--key', 'SHA256:x'], '--key is only for --backend ssh-agent.'],
+    [['--backend', 'ssh-agent', '--socket', '~/x'], '--socket begins with ~'],
+  ])('is a usage error, and changes nothing: amesh rotate %j', async (flags, message) => {
+    const machine = await createMachine('laptop');
+    const { code, stderr } = await machine.amesh(['rotate', ...flags]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+    expect(await machine.amesh(['status'])).toMatchObject({
+      stdout: expect.not.stringContaining('rotation'),
+    });
+  });
+
   it('takes a rotation back', async () => {
     const machine = await createMachine('laptop');
     const { deviceId: formerId } = objectOf(await machine.amesh(['whoami', '--json']));

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { createIdentity } from '@authmesh/sdk/admin';
 import {
-  assertPath,
   BACKENDS,
   type Env,
   FileStore,
@@ -13,6 +12,7 @@ import {
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { assertForAgent } from '../machine/for-agent';
 import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
 import { toPublicKey } from '../machine/public-key';
 import { askNewSecret } from '../terminal/prompt';
@@ -79,7 +79,7 @@ export const init = defineCommand({
     if (args.next) return initNext(args, env);
     const dir = machineDir();
     const wanted = toHosts(args.host ?? '', '--host');
-    assertForAgent(args);
+    assertForAgent(args.backend, args);
     const outside = await outsideKey(args);
     const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, env, {
       friendlyName: args.name,
@@ -199,25 +199,6 @@ async function outsideKey(args: { readonly [name: string]: unknown }): Promise<U
   if (args.backend !== undefined)
     throw new UsageError('--public-key is for a key outside amesh, so leave --backend out.');
   return toPublicKey(given);
-}
-
-/** @throws UsageError for a flag that the backend does not have */
-function assertForAgent({
-  backend,
-  ...flags
-}: {
-  readonly backend?: string | undefined;
-  readonly key?: string | undefined;
-  readonly socket?: string | undefined;
-}): void {
-  for (const name of ['key', 'socket'] as const)
-    if (flags[name] !== undefined && backend !== 'ssh-agent')
-      throw new UsageError(`--${name} is only for --backend ssh-agent.`);
-  try {
-    if (flags.socket !== undefined) assertPath('--socket', flags.socket);
-  } catch (error) {
-    throw new UsageError((error as TypeError).message);
-  }
 }
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {

@@ -5,6 +5,7 @@ import { type Followers, followedText, followerRows, followersOf, namesOf } from
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { inSteps } from '../errors/changes';
 import { UsageError } from '../errors/errors';
+import { assertForAgent } from '../machine/for-agent';
 import { machineDir, openMachine } from '../machine/machine';
 import { askYesNo, isAttended } from '../terminal/prompt';
 import { here } from '../words/here';
@@ -55,6 +56,8 @@ export const rotate = defineCommand({
       return compromised();
     }
     const { backend, key, socket } = args;
+    if (key !== undefined || socket !== undefined)
+      assertForAgent(backend ?? (await openMachine()).identity.key.backend, args);
     if (urls.length > 0) targetsAt(await (await openMachine()).trust.read(), urls); // before the key is replaced
     return inSteps(async (onChange) => {
       const rotating = await rotateKey(machineDir(), process.env, {
