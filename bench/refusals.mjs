@@ -116,6 +116,7 @@ function kindsOf({ own, open, headers, ...view }) {
       of({ 'signature-input': `amesh=("@method")${repeat(';a=1')};tag="amesh"`, signature }),
     'Signature-Input: a long string': () =>
       of({ 'signature-input': `amesh=("@method");a="${repeat('\\"')}";tag="amesh"`, signature }),
+    'Signature-Input: a string without an end': () => of({ 'signature-input': `"${repeat('\\\\"', 8190)}` }),
     'Signature-Input: another tag': () =>
       of({ 'signature-input': `a=(${repeat('"a" ')}"b");tag="b"`, signature }),
     'Signature: many members': () =>

@@ -65,7 +65,7 @@ export function admit(
   if (isFromBefore(grant.issuedAt, entry, 'controller'))
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
-      `${caller.deviceId} was revoked as a caller after the grant was issued, so the grant cannot bring it back.`,
+      `${caller.deviceId} was revoked as a caller, or its working keys were revoked, after the grant was issued, so the grant cannot bring it back.`,
     );
   if (entry?.retiresAt !== undefined)
     throw new AmeshError(

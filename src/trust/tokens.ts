@@ -43,12 +43,12 @@ export async function assertNotRevoked(
   role: Role,
   issuedAt: number,
 ): Promise<void> {
-  const known = await draft.device(issuer);
-  if (isFromBefore(issuedAt, known ?? (await draft.tombstone(issuer)), role)) throw issuerRevoked(issuer);
+  const known = (await draft.device(issuer)) ?? (await draft.tombstone(issuer));
+  if (isFromBefore(issuedAt, known, role)) throw issuerRevoked(issuer, known);
 }
 
 /**
- * Whether a device was revoked, or lost a role, after a token was issued.
+ * Whether a device was revoked, or lost a role, or had its keys cut, after a token was issued.
  *
  * @param known its entry or tombstone. An entry with that role means that somebody has trusted it again since
  */
@@ -63,11 +63,13 @@ export function isFromBefore(
   return !known.roles.includes(role) && issuedAt <= (known.keysSince ?? -1);
 }
 
-/** The error for a token of an issuer that was revoked here. */
-export function issuerRevoked(issuer: string): AmeshError {
+/** The error for a token of an issuer that was revoked here. @param known its entry or tombstone */
+export function issuerRevoked(issuer: string, known: DeviceEntry | Tombstone | undefined): AmeshError {
+  // Of a device that is in the list, nobody knows any more which of the two it was.
+  const what = known !== undefined && 'revokedAt' in known ? 'was' : 'or its working keys were';
   return new AmeshError(
     TRUST_CODES.token_revoked,
-    `The issuer of the token (${issuer}) was revoked on this machine after it issued the token.`,
+    `The issuer of the token (${issuer}) ${what} revoked on this machine after it issued the token.`,
   );
 }
 

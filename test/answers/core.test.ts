@@ -28,6 +28,34 @@ describe('an answer to a request that asks for a proof', () => {
     );
   });
 
+  it.each([
+    [
+      'throws',
+      () => Promise.resolve(),
+      (error: Error) => {
+        throw error;
+      },
+    ],
+    ['rejects', () => new Promise(setImmediate), (error: Error) => Promise.reject(error)],
+  ])('is not signed if the hash that binds it %s, but the request counts', async (_, wait, fail) => {
+    const failures: unknown[] = [];
+    const error = new Error('no hash');
+    const { request } = await asking();
+    const verifier = await provingVerifier({
+      // That text is longer than a key, or an empty body.
+      crypto: {
+        ...nodeCrypto,
+        sha256: (data) => (data.length > 100 ? fail(error) : nodeCrypto.sha256(data)),
+      },
+      onSigningFailure: (failure) => void failures.push(failure),
+    });
+    const verdict = await verifier.verify(request);
+    if (!verdict.ok) throw new Error(verdict.code);
+    await wait(); // nobody has looked at the failure yet
+    expect(await verdict.proof?.sign({ status: 204, headers: {}, body: null })).toBe(null);
+    expect(failures).toEqual([error]);
+  });
+
   it('is not signed for a caller that does not ask', async () => {
     const request = { method: 'GET', target: '/', authority: 'api.example.com', headers: {} };
     const { added } = await signParts(request, null, await signerOf('controller'), { created: NOW });

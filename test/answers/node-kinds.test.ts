@@ -106,6 +106,16 @@ const cases: Readonly<Record<string, Case>> = {
     text: 'x',
     covered: ['set-cookie', 'authmesh-body'],
   },
+  'a cookie that is not plain ASCII, in a head of its own, before no body': {
+    answer(_, r) {
+      having(r, 'set-cookie', 'a=ü').statusCode = 204;
+      r.flushHeaders();
+      setImmediate(() => r.end());
+    },
+    proof: 'proven',
+    status: 204,
+    covered: ['set-cookie'],
+  },
   'headers that are appended': {
     answer(_, r) {
       r.appendHeader('set-cookie', 'a=1');

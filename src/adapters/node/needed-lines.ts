@@ -3,19 +3,6 @@ import { namesIn } from '../../core/wire/fields';
 import type { NodeRequest } from './request';
 import { isFromParser } from './transport';
 
-/** What proxies say about the request that they received, for hints and for `trustForwardedHost`. Only the first lines count. */
-const OF_PROXIES: ReadonlySet<string> = new Set([
-  'forwarded',
-  'x-envoy-original-path',
-  'x-forwarded-host',
-  'x-forwarded-prefix',
-  'x-forwarded-uri',
-  'x-original-host',
-  'x-original-uri',
-  'x-original-url',
-]);
-const MAX_LINES_OF_PROXIES = 16;
-
 /** The fields that amesh reads, whether a signature covers them or not. */
 export const ALWAYS_NEEDED: ReadonlySet<string> = new Set([
   ...DECIDING_FIELDS,
@@ -25,7 +12,15 @@ export const ALWAYS_NEEDED: ReadonlySet<string> = new Set([
   'signature',
   'signature-input',
   'transfer-encoding',
-  ...OF_PROXIES,
+  // What proxies say about the request that they received, for hints and for `trustForwardedHost`.
+  'forwarded',
+  'x-envoy-original-path',
+  'x-forwarded-host',
+  'x-forwarded-prefix',
+  'x-forwarded-uri',
+  'x-original-host',
+  'x-original-uri',
+  'x-original-url',
 ]);
 const ALWAYS = { names: ALWAYS_NEEDED, lengths: lengthsOf(ALWAYS_NEEDED) };
 
@@ -64,7 +59,7 @@ function takeLines(lines: Record<string, string[]>, raw: readonly string[], { na
     const line = String(raw[i + 1]);
     const earlier = lines[name];
     if (earlier === undefined) lines[name] = [line];
-    else if (earlier.length < MAX_LINES_OF_PROXIES || !OF_PROXIES.has(name)) earlier.push(line);
+    else earlier.push(line);
   }
 }
 

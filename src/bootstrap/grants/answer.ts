@@ -30,7 +30,7 @@ async function answer(request: Incoming, enroller: Enroller): Promise<Answered |
         ? undefined
         : createProof(proofs, {
             method: view.method,
-            nonce: enrolmentNonce(body, crypto),
+            nonce: () => enrolmentNonce(body, crypto),
             named: fieldValue(view.headers, 'authmesh-target'),
             list,
           });

@@ -12,12 +12,16 @@ type Listed = Pick<ListDraft, 'device' | 'tombstone'> & { readonly head: Pick<Li
 
 /** Whether a list says that the target of a grant was revoked after it had issued the grant. */
 export function isRevokedIn(list: AllowList, { iss, iat }: GrantClaims): boolean {
-  return list instanceof PagedList && isFromBefore(iat, list.entry(iss) ?? list.tombstone(iss), 'target');
+  return list instanceof PagedList && isFromBefore(iat, known(list, iss), 'target');
 }
 
 /** @throws AmeshError `token_revoked` if the target of a grant was revoked here after it had issued the grant */
 export function assertNotRevokedIn(list: PagedList, claims: GrantClaims): void {
-  if (isRevokedIn(list, claims)) throw issuerRevoked(claims.iss);
+  if (isRevokedIn(list, claims)) throw issuerRevoked(claims.iss, known(list, claims.iss));
+}
+
+function known(list: PagedList, deviceId: string) {
+  return list.entry(deviceId) ?? list.tombstone(deviceId);
 }
 
 /**

@@ -67,8 +67,11 @@ function readOwn(inputs: readonly string[], signatures: readonly string[]): Cred
   return { form: 'rfc9421', deviceId, created: Number(created), nonce, signature, covered, parameters };
 }
 
-/** A string of RFC 8941 section 3.3.3; its content, if that can be the name of a field. */
-const STRING = /"(?:([!#$%&'*+.^_`|~0-9a-z-]+)|(?:[^"\\]|\\.)*)"/g;
+/**
+ * A string of RFC 8941 section 3.3.3; its content, if that can be the name of a field. A string without an end goes on to the end of
+ * the text: if it did not match, each quote in it would be searched again, up to the end.
+ */
+const STRING = /"(?:([!#$%&'*+.^_`|~0-9a-z-]+)"|(?:[^"\\]|\\.?)*(?:"|$))/gs;
 
 /**
  * The names of fields that signatures may cover, for a transport that gives only those lines to the view of a request. Other strings

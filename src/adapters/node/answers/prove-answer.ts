@@ -257,7 +257,7 @@ class ProvenAnswer {
 
   #flush(): void {
     const response = this.#response;
-    const { write, end, flushHeaders } = this.#beneath;
+    const { write, end } = this.#beneath;
     const queue = this.#queue;
     this.#queue = [];
     if (this.#isEndHeld) unmarkEnded(response);
@@ -265,8 +265,7 @@ class ProvenAnswer {
     let isReady = true;
     for (const written of queue) isReady = write.call(response, ...this.#chunkOf(written));
     if (this.#end === undefined) {
-      if (queue.length === 0 && this.#isHeadLatin1) write.call(response, NO_BYTES);
-      if (queue.length === 0) flushHeaders.call(response);
+      if (queue.length === 0) this.#flushHead();
       else if (this.#isWaiting && isReady) response.emit('drain');
       return;
     }
@@ -279,6 +278,14 @@ class ProvenAnswer {
       write.call(response, chunk, encoding); // Node's end() would call our write()
       end.call(response, callback);
     } else end.call(response, chunk, encoding, callback);
+  }
+
+  /** Node sends a head by itself as UTF-8. It sends it as it was signed before bytes, and before the end of an answer without a body. */
+  #flushHead(): void {
+    const response = this.#response;
+    const { write, flushHeaders } = this.#beneath;
+    if (!this.#isHeadLatin1) flushHeaders.call(response);
+    else if (mayHaveBody(this.#method, response.statusCode)) write.call(response, NO_BYTES);
   }
 
   /** Node sends a text together with the head, and both in the encoding of the text. A head is signed as Latin-1. */
