@@ -181,8 +181,9 @@ describe('a server warns of ends', () => {
     const server = await listen((request, response) => verify(request, response, () => response.end()));
     try {
       await vi.waitFor(() => {
-        const lines = callsOf(logged).map(([line]) => line);
-        expect(lines).toEqual([
+        // Servers of other files in this process may log something, too.
+        const lines = callsOf(logged).map(([line]) => String(line));
+        expect(lines.filter((line) => line.includes('"quiet"'))).toEqual([
           expect.stringMatching(/^amesh: The trust in a device ends within 7 days: "quiet" \(am_/),
         ]);
       }, 20_000);
