@@ -187,7 +187,12 @@ describe('an abort before or after that', () => {
 
   it('ends the second attempt while that waits for a connection, and nothing is sent', async () => {
     const busy = new EventEmitter();
-    const { origin, came } = await refusing({ handle: () => once(busy, 'free') });
+    const handle = () => {
+      const free = once(busy, 'free');
+      busy.emit('taken');
+      return free;
+    };
+    const { origin, came } = await refusing({ handle });
     const amesh = slowAt(2);
     const plain = new Agent({ connections: 1, pipelining: 1 });
     const dispatcher = plain.compose(signing(amesh));
@@ -196,11 +201,12 @@ describe('an abort before or after that', () => {
     await amesh.waits;
     // Another request takes the only connection.
     const other = await known.callerWith().sign({ url: `${origin}/other`, method: 'GET' });
+    const taken = once(busy, 'taken');
     const arriving = request(`${origin}/other`, {
       dispatcher: plain,
       headers: Object.fromEntries(other.headers),
     });
-    await expect.poll(() => came.map(({ url }) => url)).toContain('/other');
+    await taken;
     const signed = once(amesh.events, 'signed');
     amesh.events.emit('go');
     await signed;
