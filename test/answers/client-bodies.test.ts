@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { allowUnprovenBody, provenBy } from '@authmesh/sdk/core';
 import { webCrypto } from '@authmesh/sdk/crypto/web';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -148,6 +149,77 @@ describe('a body', () => {
     expect(pulled).toBe(0);
     await response.body?.getReader().read();
     expect(pulled).toBe(2); // the one that is read, and the one that is held back
+  });
+});
+
+describe('a proven response', () => {
+  interface Held {
+    response: Response;
+    reader?: ReadableStreamDefaultReader<Uint8Array>;
+  }
+  const bytesOf = (body: ArrayBuffer | Uint8Array) => Buffer.from(body as Uint8Array).toString();
+  /** What a program does with a response, and what it sees. */
+  const STEPS: Readonly<Record<string, (held: Held) => unknown>> = {
+    text: ({ response }) => response.text(),
+    json: ({ response }) => response.json(),
+    arrayBuffer: async ({ response }) => bytesOf(await response.arrayBuffer()),
+    blob: async ({ response }) => (await response.blob()).type,
+    lock: (held) => {
+      held.reader = response(held).body?.getReader() as NonNullable<Held['reader']>;
+    },
+    read: async ({ reader }) => {
+      const { done, value } = (await reader?.read()) ?? {};
+      return [done, value !== undefined];
+    },
+    release: ({ reader }) => reader?.releaseLock(),
+    // That of a clone waits for the other one.
+    cancel: ({ response }) => Promise.race([response.body?.cancel(), setTimeout(20)]),
+    'read a clone': ({ response }) => response.clone().text(),
+    'go on with a clone': (held) => {
+      held.response = held.response.clone();
+    },
+  };
+  const response = (held: Held) => held.response;
+  const see = async (held: Held, steps: readonly string[]) => {
+    const seen: unknown[] = [];
+    for (const step of steps) {
+      const said = await Promise.resolve(held)
+        .then(STEPS[step])
+        .catch(({ name }: Error) => name);
+      seen.push([step, said, held.response.bodyUsed, held.response.body?.locked]);
+    }
+    void held.reader?.cancel().catch(() => {});
+    void held.response.body?.cancel().catch(() => {});
+    return seen;
+  };
+  const all = Object.keys(STEPS);
+
+  it.each([
+    ['JSON', '\uFEFF{"a":1}'],
+    ['no JSON', '\uFEFFno \u{1F40C} JSON'],
+  ])('is read as any other is, whatever is done with it before: %s', async (_name, body) => {
+    server.routes.set('/', () => ({ headers: { 'content-type': 'text/plain' }, body }));
+    const sequences = Array.from({ length: times(2, 3) }).reduce<string[][]>(
+      (shorter) => shorter.flatMap((steps) => all.map((step) => [...steps, step])),
+      [[]],
+    );
+    for (const steps of sequences) {
+      const proven = await client.fetch(server.origin);
+      expect(provenBy(proven)?.body).toBe(true);
+      expect(await see({ response: proven }, steps)).toEqual(
+        await see({ response: new Response(body, { headers: { 'content-type': 'text/plain' } }) }, steps),
+      );
+    }
+  });
+
+  it('has a body that is checked however it is read', async () => {
+    server.routes.set('/', () => ({ body: 'right' }));
+    server.hands = (answer) => ({ ...answer, body: Buffer.from('wrong') });
+    // The methods of the platform, called past those of the response.
+    const { text, arrayBuffer, blob } = Response.prototype;
+    const readers: readonly ((this: Response) => Promise<unknown>)[] = [text, arrayBuffer, blob];
+    for (const read of readers)
+      await expect(read.call(await client.fetch(server.origin))).rejects.toEqual(unproven);
   });
 });
 

@@ -52,6 +52,32 @@ export function takeOver(response: Response, { url, redirected, type }: Response
   });
 }
 
+/**
+ * Has the methods that read all of a body read it past its stream.
+ *
+ * @param readWhole see `CheckedBody`
+ */
+export function readInOnePiece(response: Response, readWhole: () => Promise<ArrayBuffer> | null): void {
+  const own = Response.prototype;
+  const method = (name: 'arrayBuffer' | 'text' | 'json', convert: (body: ArrayBuffer) => unknown) => ({
+    configurable: true,
+    value: async () => {
+      const body = readWhole();
+      return body === null ? own[name].call(response) : convert(await body);
+    },
+  });
+  Object.defineProperties(response, {
+    arrayBuffer: method('arrayBuffer', (body) => body),
+    text: method('text', toText),
+    json: method('json', (body) => JSON.parse(toText(body))),
+  });
+}
+
+/** Without a byte order mark, as `text()` of a response has it. */
+function toText(body: ArrayBuffer): string {
+  return new TextDecoder().decode(body);
+}
+
 const originals = attached<Response>();
 
 /**

@@ -1,7 +1,13 @@
 import { gatherCalls } from '#gather';
 import type { ProvingTarget } from '../answers/asking';
-import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
-import { copyOf, noteProof, takeOver } from '../answers/proven-by';
+import {
+  type CheckedBody,
+  checkedBody,
+  type ExpectedBody,
+  unreadableBody,
+  WRONG_BODY,
+} from '../answers/checked-body';
+import { copyOf, noteProof, readInOnePiece, takeOver } from '../answers/proven-by';
 import {
   checkAnswer,
   type ExpectedAnswer,
@@ -155,6 +161,9 @@ export function isLate(response: Response): boolean {
   return refusalOf(response) === 'timestamp_out_of_range';
 }
 
+/** The longest body that is read in one piece, in bytes: a longer one is hashed while it comes. */
+const WHOLE_BYTES = 65_536;
+
 /** How to prove one answer. */
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
@@ -177,7 +186,8 @@ export async function prove(
 ): Promise<Response | Unproven> {
   const { status } = response;
   await gatherCalls();
-  const signed = await checkAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
+  const headers = linesOf(response);
+  const signed = await checkAnswer({ status, headers }, expected, options.crypto);
   if (isUnproven(signed)) return signed;
   const head = options.leavesBody ? { ...signed, digest: null, isStream: true } : signed;
   const body = bodyOf(response, head, options);
@@ -187,11 +197,17 @@ export async function prove(
   }
   let proven: Response;
   try {
-    proven = copyOf(response, body);
+    proven = copyOf(response, body instanceof ReadableStream ? body : (body?.stream ?? null));
   } catch {
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
+  if (
+    body !== null &&
+    'readWhole' in body &&
+    Number(headers['content-length']) <= Math.min(WHOLE_BYTES, options.limitBytes)
+  )
+    readInOnePiece(proven, body.readWhole);
   noteProof(proven, { target: options.targetId, head });
   return proven;
 }
@@ -200,10 +216,13 @@ function bodyOf(
   response: Response,
   head: ProvenHead,
   { crypto, limitBytes, unproven, allowsUnprovenBody, leavesBody }: ProveOptions,
-): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+): CheckedBody | ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (response.body === null) return null;
   const open = () => streamOf(response);
-  if (head.digest !== null) return checkedBody(open, { digest: head.digest, crypto, limitBytes, unproven });
+  if (head.digest !== null) {
+    const readWhole = () => response.arrayBuffer();
+    return checkedBody({ open, readWhole }, { digest: head.digest, crypto, limitBytes, unproven });
+  }
   if (leavesBody || (head.isStream && allowsUnprovenBody))
     return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
   void discard(response);
