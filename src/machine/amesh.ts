@@ -7,6 +7,7 @@ import type { NonceStore } from '../core/nonces/nonce-store';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
+import { isClusterWorker } from '../process/cluster';
 import { readVariable } from '../process/environment';
 import { type Env, homeDir } from '../process/home';
 import { hostsOf } from '../process/hosts-variable';
@@ -139,6 +140,6 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
   // An empty variable is an error: if it were ignored, only this process would know the nonces.
   const url = readVariable(env, 'REDIS_URL', 'wrong');
   if (url !== undefined) return new RedisUrlNonceStore(url, log.once);
-  if (env.NODE_ENV === 'production') tellMemoryNonces(log);
+  if (env.NODE_ENV === 'production' || isClusterWorker()) tellMemoryNonces(log);
   return new InMemoryNonceStore();
 }
