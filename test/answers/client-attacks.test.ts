@@ -24,6 +24,7 @@ const RICH = {
 beforeEach(() => {
   server.reset();
   server.routes.set('/rich', () => ({ headers: RICH, body: '{"amount":1}' }));
+  server.routes.set('/text', () => ({ headers: { 'content-type': 'text/plain;charset=utf-7' }, body: 'x' }));
   server.routes.set('/plain', () => ({ body: 'plain' }));
   server.routes.set('/empty', () => ({}));
   server.routes.set('/error', () => ({ status: 500, body: 'no' }));
@@ -127,6 +128,22 @@ describe('an answer that nobody touched', () => {
     expect(response.headers.get('x-added')).toBe('1');
     expect(await response.json()).toEqual({ amount: 1 });
   });
+
+  it.each(['application/json; charset=utf-8', 'application/json;charset=UTF-8'])(
+    'is proven with the charset that a server or proxy adds, and has the type that was signed: %s',
+    async (type) => {
+      for (const etag of ['"v1"', 'W/"v1"']) {
+        server.hands = all(set('content-type', type), set('etag', etag));
+        const response = await client.fetch(`${server.origin}/rich`);
+        expect(provenBy(response)?.headers.get('content-type')).toBe('application/json');
+        expect([response, response.clone()].map(({ headers }) => headers.get('content-type'))).toEqual([
+          'application/json',
+          'application/json',
+        ]);
+        expect((await response.blob()).type).toBe('application/json');
+      }
+    },
+  );
 });
 
 describe('is answer_unproven:', () => {
@@ -177,6 +194,11 @@ describe('is answer_unproven:', () => {
       (answer) => ({ ...answer, headers: [...answer.headers].reverse() }),
     ],
     ['another strong etag, made weak', '/rich', set('etag', 'W/"v2"')],
+    ['another charset added', '/rich', set('content-type', 'application/json; charset=utf-16')],
+    ['a second charset added', '/text', set('content-type', 'text/plain;charset=utf-7; charset=utf-8')],
+    ['UTF-8 in place of its charset', '/text', set('content-type', 'text/plain; charset=utf-8')],
+    ['another type, with a charset added', '/rich', set('content-type', 'text/html; charset=utf-8')],
+    ['a type of a charset alone', '/plain', add('content-type', '; charset=utf-8')],
     ['one byte changed', '/rich', body((was) => was.toString().replace('1', '9'))],
     ['a longer body', '/rich', body((was) => `${was} `)],
     ['a shorter body', '/rich', body((was) => was.subarray(0, -1))],

@@ -61,7 +61,7 @@ describe.each(providers)('vectors of answers with the $id provider', (crypto) =>
 });
 
 describe('signing', () => {
-  it.each(cases.filter(({ proven, name }) => proven && !/weak|joined|order|more than/.test(name)))(
+  it.each(cases.filter(({ proven, name }) => proven && !/weak|joined|order|more than|charset that/.test(name)))(
     'makes the same signature base: $name',
     ({ signatureBase, answer }) => {
       const [, parameters = ''] = /amesh=(\(.*)$/.exec(String(answer.headers['signature-input'])) ?? [];

@@ -41,7 +41,7 @@ describe.skipIf(NGINX === undefined && !process.env.CI)('proven answers through 
       for (const gzip of ['on', 'off']) {
         const port = await freePort();
         ports[`${name} ${gzip}`] = port;
-        sites.push(`server { listen 127.0.0.1:${port}; gzip ${gzip}; gzip_types text/plain; gzip_proxied any;
+        sites.push(`server { listen 127.0.0.1:${port}; gzip ${gzip}; gzip_types text/plain; gzip_proxied any; charset utf-8;
 location / { proxy_pass http://127.0.0.1:${server.port}; proxy_set_header Host $http_host; } }`);
       }
     }
@@ -81,6 +81,7 @@ ${sites.join('\n')} }`,
     const whole = await ask('/');
     expect([whole.proof, whole.text === text]).toEqual(['proven', true]);
     expect(whole.answer.headers['content-encoding']).toEqual(kind.endsWith('on') ? ['gzip'] : undefined);
+    expect(whole.answer.headers['content-type']).toEqual(['text/plain; charset=utf-8']);
     expect(whole.covered).toEqual(['content-type', 'unencoded-digest', 'etag', 'set-cookie']);
     expect((await ask('/empty')).proof).toBe('proven');
     const stream = await ask('/stream');

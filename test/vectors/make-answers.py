@@ -164,6 +164,8 @@ case("beside the signature of another party", answer(), True, changed={
     "signature": f"cdn=:{std(b'x' * 64)}:, " + answer()[0]["headers"]["signature"],
 })
 case("a strong ETag that a proxy made weak", answer(headers={"etag": '"1"'}), True, changed={"etag": 'W/"1"'})
+case("a charset that a proxy added", answer(headers={"content-type": "text/html"}), True, changed={"content-type": "text/html; charset=utf-8"})
+case("a charset that a proxy added, and a strong ETag that it made weak", answer(headers={"content-type": "text/html", "etag": '"1"'}), True, changed={"content-type": "text/html;charset=UTF-8", "etag": 'W/"1"'})
 case("a weak ETag", answer(headers={"etag": 'W/"1"'}), True)
 case("a further digest beside SHA-256", answer(headers={"unencoded-digest": f"sha-512=:{std(b'x' * 64)}:, {digest_of(b'hello')}"}), True)
 case("coded on the way", answer(), True, changed={"content-encoding": "gzip"})
@@ -190,6 +192,10 @@ case("a cookie cut apart at a comma", answer(headers={"set-cookie": ["a=1; Path=
 case("two cookies joined", answer(headers={"set-cookie": ["a=1", "b=2"]}), changed={"set-cookie": ["a=1, b=2"]})
 case("a cookie added to one", answer(headers={"set-cookie": ["a=1"]}), changed={"set-cookie": ["a=1", "b=2"]})
 case("cookies in another order", answer(headers={"set-cookie": ["a=1", "b=2"]}), changed={"set-cookie": ["b=2", "a=1"]})
+case("a charset other than UTF-8 that was added", answer(headers={"content-type": "text/html"}), changed={"content-type": "text/html; charset=utf-7"})
+case("UTF-8 in place of another charset", answer(headers={"content-type": "text/html; charset=utf-7"}), changed={"content-type": "text/html; charset=utf-8"})
+case("UTF-8 beside another charset", answer(headers={"content-type": "text/html; charset=utf-7"}), changed={"content-type": "text/html; charset=utf-7; charset=utf-8"})
+case("a charset that was taken away", answer(headers={"content-type": "text/html; charset=utf-8"}), changed={"content-type": "text/html"})
 case("a weak ETag that became strong", answer(headers={"etag": 'W/"1"'}), changed={"etag": '"1"'})
 case("a weak ETag of another value", answer(headers={"etag": '"1"'}), changed={"etag": 'W/"2"'})
 

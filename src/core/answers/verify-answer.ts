@@ -223,10 +223,26 @@ function signedHeaders(
       isRight === true ? Object.fromEntries(covered.map((name) => [name, headers[name]])) : null,
     );
   };
-  const etag = fieldValue(received, 'etag');
-  if (!etag?.startsWith('W/')) return check(received);
-  // A proxy that compresses turns a strong ETag into a weak one, which promises less.
-  return andThen(check(received), (signed) => signed ?? check({ ...received, etag: etag.slice(2) }));
+  return andThen(check(received), (signed) =>
+    earlier(received).reduce<MaybePromise<HeaderLines | null>>(
+      (known, headers) => andThen(known, (found) => found ?? check(headers)),
+      signed,
+    ),
+  );
+}
+
+/**
+ * The headers as they may have been signed, if they are not as they were: a proxy that compresses turns a strong ETag into a weak one,
+ * which promises less, and Express and proxies add the charset that a text has anyway. Only what was signed counts then.
+ */
+function earlier(received: HeaderLines): HeaderLines[] {
+  const [etag, type] = [fieldValue(received, 'etag'), fieldValue(received, 'content-type')];
+  const strong = etag?.startsWith('W/') && { etag: etag.slice(2) };
+  const plain = type?.replace(/;[ \t]*charset=utf-8$/i, '');
+  const untold = plain !== type && !/^$|charset/i.test(plain ?? '') && { 'content-type': plain };
+  return [strong, untold, strong && untold && { ...strong, ...untold }].flatMap((change) =>
+    change ? [{ ...received, ...change }] : [],
+  );
 }
 
 function toHead(

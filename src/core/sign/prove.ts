@@ -20,7 +20,7 @@ import type { CryptoProvider } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AnswerUnprovenError } from '../errors/amesh-error';
 import type { DelegatedSigner } from '../statements/delegated-signer';
-import type { HeaderLines } from '../wire/view';
+import { fieldValue, type HeaderLines } from '../wire/view';
 import type { Settings } from './options';
 import { toBodyStream } from './outgoing/body';
 import type { Outgoing } from './outgoing/outgoing';
@@ -202,6 +202,8 @@ export async function prove(
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
+  const type = fieldValue(head.headers, 'content-type');
+  if (type !== fieldValue(headers, 'content-type')) proven.headers.set('content-type', String(type));
   if (
     body !== null &&
     'readWhole' in body &&
