@@ -40,15 +40,37 @@ const jestTest = `test('the server', (done) => {
   require('./server.ts');
 }, 60_000);
 `;
-/** The guard lets a signed request in, refuses another one, asks for a scope, and leaves a public route to everybody. */
+/**
+ * The guard lets a signed request in, refuses another one, asks for a scope, and leaves a public route to everybody. A route
+ * whose scope is misspelt, empty or missing is open to nobody.
+ */
+const nestMisspelt = `const SCOPES: Record<string, string> = {};
+@Controller('api/misspelt')
+class Misspelt {
+  @Post('0') @Requires(SCOPES.orders) misspelt() { return 'open'; }
+  @Post('1') @Requires('') empty() { return 'open'; }
+  @Post('2') @Requires() missing() { return 'open'; }
+}
+async function callMisspelt(caller: Amesh, url: string, init: RequestInit, expected: number[]) {
+  const numbers = [0, 1, 2].map((number) => caller.fetch(new URL('/api/misspelt/' + number, url).href, { ...init, answers: 'off' }));
+  const statuses = (await Promise.all(numbers)).map(({ status }) => status);
+  if (statuses.join() !== expected.join()) throw new Error('misspelt scopes: ' + statuses);
+}
+`;
 const nestMain = `import 'reflect-metadata';
 import type { AddressInfo } from 'node:net';
-import { createAmesh } from '@authmesh/sdk';
+import { type Amesh, createAmesh } from '@authmesh/sdk';
+import { Controller, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { Requires } from './amesh';
 import { App } from './app';
 
+${nestMisspelt}
+@Module({ imports: [App], controllers: [Misspelt] })
+class WithMisspelt {}
+
 async function main() {
-  const app = await NestFactory.create(App, { rawBody: true, logger: ['error'] });
+  const app = await NestFactory.create(WithMisspelt, { rawBody: true, logger: false });
   await app.listen(0, '127.0.0.1');
   const url = 'http://127.0.0.1:' + (app.getHttpServer().address() as AddressInfo).port + '/api/orders';
   const caller = createAmesh({ dir: process.env.CALLER_DIR });
@@ -60,6 +82,42 @@ async function main() {
   if (texts !== '200 401 {"error":"unauthorized"} 403 {"error":"scope_missing","scope":"orders:all"}') throw new Error(texts);
   const response = await caller.fetch(url, init);
   console.log(response.status, await response.text());
+  await callMisspelt(caller, url, init, [500, 500, 500]);
+  await app.close();
+}
+main();
+`;
+/** The same with the Fastify platform, where a plugin verifies, and a guard asks for the scope. */
+const nestOnFastify = `import 'reflect-metadata';
+import { type Amesh, type AuthMeshIdentity, createAmesh } from '@authmesh/sdk';
+import { Body, Controller, HttpCode, Module, Post } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { Caller, Requires } from './amesh';
+import { createApp, ScopesGuard } from './fastify';
+
+@Controller('api/orders')
+class Orders {
+  @Post() @HttpCode(200)
+  create(@Caller() caller: AuthMeshIdentity, @Body() got: unknown) { return { caller: caller.friendlyName, got }; }
+  @Post('all') @Requires('orders:all')
+  removeAll() { return 'open'; }
+}
+${nestMisspelt}
+@Module({ controllers: [Orders, Misspelt], providers: [{ provide: APP_GUARD, useClass: ScopesGuard }] })
+class App {}
+
+async function main() {
+  const app = await createApp(App);
+  app.useLogger(false);
+  await app.listen(0, '127.0.0.1');
+  const url = await app.getUrl() + '/api/orders';
+  const caller = createAmesh({ dir: process.env.CALLER_DIR });
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"item":"tea"}' };
+  const texts = [await fetch(url, init), await caller.fetch(url + '/all', init)].map(({ status }) => status).join();
+  if (texts !== '401,403') throw new Error(texts);
+  const response = await caller.fetch(url, init);
+  console.log(response.status, await response.text());
+  await callMisspelt(caller, url, init, [500, 403, 403]);
   await app.close();
 }
 main();
@@ -132,15 +190,18 @@ const tools = [
       'reflect-metadata@0.2.2',
       'rxjs@7.8.2',
       ...['common', 'core', 'platform-express'].map((part) => `@nestjs/${part}@11.2.10`),
+      '@nestjs/platform-fastify@11.2.8',
     ],
     files: {
       'amesh.ts': nestBlocks[0],
       'app.ts': nestBlocks[1],
+      'fastify.ts': nestBlocks[2],
       'main.ts': nestMain,
+      'on-fastify.ts': nestOnFastify,
       'tsconfig.json': block('NestJS', 'json').replace('"main.ts"', '"*.ts"'),
     },
     prepare: ['tsc -p tsconfig.json'],
-    run: ['node out/main.js'],
+    run: ['node out/main.js', 'node out/on-fastify.js'],
     isEverywhere: true,
   },
   {
