@@ -121,7 +121,7 @@ describe('amesh rotate', () => {
       ok: true,
       withdrawnId: nextId,
       left: [],
-      told: [{ answer: 'refused' }],
+      told: [{ answer: 'withdrawn' }],
     });
     expect((await byThief.fetch(origin)).status).toBe(401);
     expect((await client.fetch(origin)).status).toBe(200);
@@ -130,7 +130,7 @@ describe('amesh rotate', () => {
     const told = await machine.amesh(['rotate', origin]);
     expect(told.stderr).toContain(`✓ ${origin}/: accepted.\n`);
     const back = await machine.amesh(['rotate', 'withdraw', origin, '--yes']);
-    expect(back.stderr).toContain(`✓ ${origin}/: refused. The next key does not count there.\n`);
+    expect(back.stderr).toContain(`✓ ${origin}/: withdrawn. The next key does not count there.\n`);
     for (const words of [
       ['--next', 'laptop', origin],
       ['--next', nextId],

@@ -140,8 +140,8 @@ describe('AuthMesh-Rotation', () => {
     expect(readRotationField(text)).toBeNull();
   });
 
-  it('is answered with one of four words', () => {
-    for (const word of ['waiting', 'accepted', 'refused', 'unavailable'])
+  it('is answered with one of five words', () => {
+    for (const word of ['waiting', 'accepted', 'refused', 'withdrawn', 'unavailable'])
       expect(readRotationAnswer(word)).toBe(word);
     for (const text of [null, '', 'Accepted', 'accepted ', 'accepted, refused'])
       expect(readRotationAnswer(text)).toBeNull();

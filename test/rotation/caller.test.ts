@@ -269,7 +269,7 @@ describe('a rotation that is taken back', () => {
     const { identity, rotation } = await rotateKey(dir, {});
     await settled(idNow, identity.deviceId);
     expect(await call()).toBe(200);
-    target.answer = 'refused';
+    target.answer = 'withdrawn';
     const {
       told,
       left,
@@ -281,7 +281,7 @@ describe('a rotation that is taken back', () => {
         urls: [new URL(target.url)],
       },
     );
-    expect(told).toMatchObject([{ answer: 'refused' }]);
+    expect(told).toMatchObject([{ answer: 'withdrawn' }]);
     expect(left).toEqual([]);
     expect(last()).toMatchObject({
       signedBy: former.deviceId,
@@ -301,7 +301,7 @@ describe('a rotation that is taken back', () => {
 
   it('allows no new rotation before each target knows that: two next keys would make it revoke the machine', async () => {
     await rotateKey(dir, {});
-    target.answer = 'refused';
+    target.answer = 'withdrawn';
     const id = target.device.identity.deviceId;
     const { left, rotation } = await withdrawRotation(await openDevice(dir, {}), {});
     expect(left).toEqual([id]);

@@ -62,7 +62,7 @@ describe('an answer that nobody has proven', () => {
   it('allows no other rotation after one that was taken back: two next keys would end the device', async () => {
     const { rotation } = await rotateKey(dir, {});
     const amesh = machine({ answers: 'off', fetch: stripped });
-    target.answer = 'refused';
+    target.answer = 'withdrawn';
     await withdrawRotation(await open(), {});
     expect(await call(amesh)).toBe(200);
     expect(target.received.at(-1)?.rotation).toBe(
@@ -139,6 +139,29 @@ describe('a target whose instances all only verify, and that refuses what the ne
 });
 
 describe('a target that lies', () => {
+  it.each(['refused', 'waiting'])(
+    'or is an older one, and answers a withdrawal with "%s", does not count as one that knows',
+    async (answer) => {
+      await rotateKey(dir, {});
+      target.answer = answer;
+      const { left } = await withdrawRotation(await open(), {}, { urls: [new URL(target.url)] });
+      expect(left).toEqual([targetId()]);
+      expect(await call(machine())).toBe(200); // a program tells it, too
+      await new Promise((resolve) => setTimeout(resolve, 50)); // until it would be written
+      expect(await stateNow()).toMatchObject({ state: 'untold' });
+      await expect(rotateKey(dir, {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
+    },
+  );
+
+  it('and answers a next key with "withdrawn", has said nothing about it', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    target.answer = 'withdrawn';
+    await tellTargets(await open(), rotation, 'rotate', [new URL(target.url)], {});
+    expect(await call(machine())).toBe(200);
+    await new Promise((resolve) => setTimeout(resolve, 50)); // until it would be written
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
+  });
+
   it('and answers a withdrawal with "accepted" for the next key, does not count as one that knows', async () => {
     await rotateKey(dir, {});
     target.answer = 'accepted';

@@ -381,7 +381,7 @@ describe('The former key', () => {
   it('takes back a next key that waits', async () => {
     const rotation = await target.statement(target.caller, next);
     await target.call(target.caller, { rotation });
-    expect(await target.call(target.caller, { rotation: withdraw() })).toMatchObject({ answer: 'refused' });
+    expect(await target.call(target.caller, { rotation: withdraw() })).toMatchObject({ answer: 'withdrawn' });
     await expect(accept()).rejects.toMatchObject({ code: 'no_rotation' });
     expect(told('withdrew its next key')).toHaveLength(1);
     // The statement is still 30 days valid.
@@ -392,7 +392,7 @@ describe('The former key', () => {
     const rotation = await target.statement(target.caller, next);
     const held = await requestOf(target.caller, { rotation });
     const answer = await target.call(target.caller, { rotation: `withdraw=${rotation}` });
-    expect(answer).toMatchObject({ answer: 'refused' });
+    expect(answer).toMatchObject({ answer: 'withdrawn' });
     expect(await target.verifier.verify(held)).toMatchObject({
       ok: true,
       headers: { 'authmesh-rotation': 'refused' },
@@ -409,7 +409,7 @@ describe('The former key', () => {
       const rotation = await target.statement(target.caller, await newKey());
       await target.call(target.caller, { rotation, ...how });
       const back = { rotation: `withdraw=${rotation}`, ...how };
-      expect(await target.call(target.caller, back)).toMatchObject({ answer: 'refused' });
+      expect(await target.call(target.caller, back)).toMatchObject({ answer: 'withdrawn' });
       const [device, ...others] = await target.list();
       expect(others).toEqual([]);
       expect(device).not.toHaveProperty('next');
@@ -441,7 +441,7 @@ describe('The former key', () => {
     await target.call(target.caller, { rotation, verifier });
     await target.trust.update((draft) => renameDevice(draft, next.deviceId, 'notebook'));
     expect(await target.call(target.caller, { rotation: withdraw(), verifier })).toMatchObject({
-      answer: 'refused',
+      answer: 'withdrawn',
     });
     expect(await target.call(next, { verifier })).toEqual({ code: 'unknown_device' });
     expect(await target.call(target.caller, { rotation, verifier })).toMatchObject({
@@ -731,7 +731,7 @@ describe('A device that changes its keys again and again', () => {
       expect(await target.call(caller, { rotation, verifier })).toMatchObject({ answer: 'waiting' }),
     );
     expect(await target.call(caller, { rotation: `withdraw=${next.deviceId}`, verifier })).toMatchObject({
-      answer: 'refused',
+      answer: 'withdrawn',
     });
     expect(await target.list()).toHaveLength(1);
   });

@@ -61,7 +61,7 @@ describe('A thief who could use a key for a moment', () => {
       answer: 'accepted',
     });
     expect(await one.call(owner, { rotation: `withdraw=${thief.deviceId}` })).toMatchObject({
-      answer: 'refused',
+      answer: 'withdrawn',
     });
     expect(await one.call(thief)).toEqual({ code: 'unknown_device' });
     expect(await one.call(thief, { rotation })).toEqual({ code: 'unknown_device' });

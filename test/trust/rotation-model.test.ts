@@ -11,8 +11,8 @@ import {
   proposeSuccessor,
   refuseSuccessor,
   retireFormer,
-  withdrawSuccessor,
 } from '../../src/trust/rotation/successor';
+import { withdrawSuccessor } from '../../src/trust/rotation/withdraw';
 import { times } from '../support/full';
 import { emptyHead, newDevice } from '../support/list-document';
 import { expectSame } from '../support/same';
@@ -95,7 +95,7 @@ class Model {
     if (!device) return;
     const later = device.keys.slice(device.keys.indexOf(by) + 1);
     if (device.pending) later.push(device.pending.key);
-    if (later[0] !== to) return;
+    if (!later.includes(to)) return;
     this.bury(later);
     device.keys = device.keys.filter((key) => !later.includes(key));
     for (const key of later) device.had.delete(key);
@@ -248,7 +248,9 @@ function fitting(model: Model, given: Step): Step {
   if (!('to' in given) || given.to === 0) return given;
   const by = model.may(given.by) ? given.by : (model.devices[0]?.keys.at(-1) ?? given.by);
   const device = model.may(by);
-  const next = device?.keys[device.keys.indexOf(by) + 1] ?? device?.pending?.key;
+  const later = device?.keys.slice(device.keys.indexOf(by) + 1) ?? [];
+  // A withdrawal may name any key that followed.
+  const next = (given.kind === 'withdraw' ? later.at(-1) : later[0]) ?? device?.pending?.key;
   const unused = ALL.find((each) => !model.of(each) && !model.dead.has(each));
   return { ...given, by, to: next ?? unused ?? given.to };
 }

@@ -3,14 +3,16 @@ import { isDeviceId } from '../wire/credentials';
 /** The field in which a caller tells a target its next key, and in which the target answers. */
 export const ROTATION_HEADER = 'authmesh-rotation';
 
-/** What a target answers: whether the caller may use its next key there. */
+/** What a target answers: whether the caller may use its next key there. To a withdrawal, only `withdrawn` says that it may not. */
 export type RotationAnswer =
   /** An administrator has to accept it. */
   | 'waiting'
   /** The next key counts, and the former one for 30 days more. */
   | 'accepted'
-  /** It does not count, and never will. */
+  /** It does not count, and never will. After a withdrawal: nothing was changed. */
   | 'refused'
+  /** Only after a withdrawal: the next key does not count. */
+  | 'withdrawn'
   /** This instance cannot say: it cannot write its allow list. */
   | 'unavailable';
 
@@ -44,7 +46,7 @@ export function readRotationField(text: string): RotationField | null {
 
 /** Reads an answer of a target; null for any other text. */
 export function readRotationAnswer(text: string | null): RotationAnswer | null {
-  return ANSWERS.find((answer) => answer === text) ?? null;
+  return ANSWERS.test(text as string) ? (text as RotationAnswer) : null; // null is no answer, even as text
 }
 
-const ANSWERS: readonly RotationAnswer[] = ['waiting', 'accepted', 'refused', 'unavailable'];
+const ANSWERS = /^(?:waiting|accepted|refused|withdrawn|unavailable)$/;

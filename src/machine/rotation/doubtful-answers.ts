@@ -97,7 +97,7 @@ export class DoubtfulAnswers {
     }
     memory.uses = 'former';
     memory.toldAtMs = undefined;
-    if (answer === null || !isProven || answer === 'unavailable') {
+    if (answer === null || !isProven || answer === 'unavailable' || answer === 'withdrawn') {
       targets.unlearn(targetId, told);
       return answer === 'unavailable' && isProven ? 'waiting' : 'unknown'; // the key may wait at another instance
     }

@@ -79,11 +79,11 @@ export function writeRotationFile(
 /**
  * What a target knows after its answer.
  *
- * @returns undefined if the answer says nothing: an instance cannot tell, or still accepts the next key after a withdrawal
+ * @returns undefined if the answer says nothing: an instance cannot tell, or the next key may still count after a withdrawal
  */
 export function stateAfter(what: 'rotate' | 'withdraw', answer: RotationAnswer): ToldState | undefined {
-  if (what === 'withdraw') return answer === 'refused' ? 'withdrawn' : undefined;
-  return answer === 'unavailable' ? undefined : answer;
+  if (what === 'withdraw') return answer === 'withdrawn' ? answer : undefined;
+  return answer === 'unavailable' || answer === 'withdrawn' ? undefined : answer;
 }
 
 /** What a list says about a target. */

@@ -4,7 +4,17 @@ import type { TrustedDevice } from '../../core/devices/allow-list';
 export type RotationRefusal = keyof typeof WHY;
 
 /** What became of the next key of a caller. */
-export type RotationEvent = 'waiting' | 'accepted' | 'revoked' | 'withdraw' | 'retire' | RotationRefusal;
+export type RotationEvent =
+  | 'waiting'
+  | 'accepted'
+  | 'revoked'
+  | 'withdraw'
+  | 'retire'
+  /** It names a next key that it does not have. */
+  | 'none'
+  /** The next key that it withdraws is a device of its own. */
+  | 'stays'
+  | RotationRefusal;
 
 const WHY = {
   malformed: 'The AuthMesh-Rotation of its request is malformed, or a signature in it is wrong.',
@@ -42,6 +52,10 @@ function lineOf(what: RotationEvent, who: string, deviceId: string, nextId: stri
       return `${who} withdrew its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${deviceId}`;
     case 'retire':
       return `${who} ends the use of its former key: from 25 hours on, only ${nextId} counts.`;
+    case 'none':
+      return `${who} named ${nextId}, which is no next key of it, so nothing was withdrawn or retired.`;
+    case 'stays':
+      return `${who} wants to withdraw ${nextId}, which is in the list as a device of its own, and stays there. To end it: amesh revoke ${nextId}`;
     default:
       return `The next key of ${who} was refused. ${WHY[what]} See docs/protocol.md, "Rotation".`;
   }

@@ -21,9 +21,8 @@ import {
   type Proposed,
   proposeSuccessor,
   retireFormer,
-  withdrawStatement,
-  withdrawSuccessor,
 } from '../../trust/rotation/successor';
+import { withdrawById, withdrawStatement } from '../../trust/rotation/withdraw';
 import { logRotation, type RotationEvent, type RotationRefusal } from './rotation-log';
 
 /** How many statements are kept after they were read, so that the signatures of the same statement are not checked again. */
@@ -127,7 +126,7 @@ export class RotationTaker {
   async #propose(rotation: Rotation, known: Known, acceptance: Acceptance): Promise<RotationAnswer> {
     const { statements, list } = acceptance;
     this.#count(acceptance);
-    const proposed = await this.#update((draft, nowSeconds) =>
+    const { result: proposed } = await this.#update((draft, nowSeconds) =>
       proposeSuccessor(draft, rotation, {
         accept: this.#accept,
         isWorkingKey: (deviceId) => statements.has(deviceId),
@@ -145,11 +144,11 @@ export class RotationTaker {
     { kind, nextId }: Extract<RotationField, { nextId: string }>,
     acceptance: Acceptance,
   ): Promise<RotationAnswer> {
-    const change = kind === 'withdraw' ? withdrawSuccessor : retireFormer;
     const { deviceId } = acceptance.device;
-    return this.#change({ kind, nextId }, acceptance, (draft, nowSeconds) =>
-      change(draft, deviceId, nextId, nowSeconds),
-    );
+    return this.#change({ kind, nextId }, acceptance, async (draft, nowSeconds) => {
+      if (kind === 'withdraw') return withdrawById(draft, deviceId, nextId, nowSeconds);
+      return (await retireFormer(draft, deviceId, nextId, nowSeconds)) ? 'accepted' : 'refused';
+    });
   }
 
   /** Takes back a statement, even one that has not arrived yet. */
@@ -162,16 +161,17 @@ export class RotationTaker {
   async #change(
     { kind, nextId }: Extract<RotationField, { nextId: string }>,
     acceptance: Acceptance,
-    change: (draft: ListDraft, nowSeconds: number) => Promise<boolean>,
+    change: (draft: ListDraft, nowSeconds: number) => Promise<RotationAnswer>,
   ): Promise<RotationAnswer> {
     if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
     const { list, device } = acceptance;
     // A successor that the list in memory knows is not counted: nobody can keep an owner from taking a key back.
-    if (!(list instanceof PagedList) || list.entry(device.deviceId)?.next !== nextId) this.#count(acceptance);
-    const isDone = await this.#update(change);
-    if (!isDone) return 'refused';
-    this.#note(kind, acceptance, nextId);
-    return kind === 'withdraw' ? 'refused' : 'accepted';
+    if (!isAfter(list, device.deviceId, nextId)) this.#count(acceptance);
+    const { result: answer, isChanged } = await this.#update(change);
+    const isDone = answer === (kind === 'withdraw' ? 'withdrawn' : 'accepted');
+    if (!isDone) this.#note(answer === 'refused' ? 'none' : 'stays', acceptance, nextId);
+    else if (kind === 'retire' || isChanged) this.#note(kind, acceptance, nextId);
+    return answer;
   }
 
   /** @throws Error if the device changes its keys too often */
@@ -180,13 +180,13 @@ export class RotationTaker {
     throw new Error(`${deviceId} wants to change its keys more than 64 times, and more than once a minute.`);
   }
 
-  async #update<T>(change: (draft: ListDraft, nowSeconds: number) => Promise<T>): Promise<T> {
+  async #update<T>(
+    change: (draft: ListDraft, nowSeconds: number) => Promise<T>,
+  ): Promise<{ readonly result: T; readonly isChanged: boolean }> {
     const { trust } = await this.#device();
-    const { result, isChanged } = await trust.update((draft) =>
-      change(draft, Math.floor(this.#now() / 1000)),
-    );
-    if (isChanged) this.#list.expire?.();
-    return result;
+    const changed = await trust.update((draft) => change(draft, Math.floor(this.#now() / 1000)));
+    if (changed.isChanged) this.#list.expire?.();
+    return changed;
   }
 
   #refuse(why: RotationRefusal, acceptance: Acceptance): 'refused' {
@@ -221,4 +221,18 @@ function stateIn(list: AllowList, { formerId, nextId }: Rotation): 'waiting' | '
   const next = list.entry(nextId);
   if (former === undefined || !isNextOf(former, next)) return null;
   return next.pending ? 'waiting' : 'accepted';
+}
+
+/** Whether a list in memory has a key as one that has followed that of a device. */
+function isAfter(list: AllowList, formerId: string, nextId: string): boolean {
+  if (!(list instanceof PagedList)) return false;
+  const seen = new Set<string>(); // stops at a circle
+  let entry = list.entry(formerId);
+  while (entry?.next !== undefined && !seen.has(entry.deviceId)) {
+    if (entry.next === nextId) return true;
+    seen.add(entry.deviceId);
+    const next = list.entry(entry.next);
+    entry = isNextOf(entry, next) ? next : undefined;
+  }
+  return false;
 }

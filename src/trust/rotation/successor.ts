@@ -3,7 +3,7 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
 import { TRUST_CODES } from '../errors/codes';
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS, type Tombstone } from '../format/entry';
+import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 
 /** Whether a machine accepts the next key of a caller: after an administrator has accepted it, automatically, or never. */
@@ -22,7 +22,7 @@ const REFUSED_SECONDS = ROTATION_LIMITS.lifeSeconds + ROTATION_LIMITS.aheadSecon
  * For how long a request may still arrive that was signed before its statement was taken back: its time may be 5 minutes ahead, and
  * 5 minutes old. The rest is for clocks that differ.
  */
-const ON_ITS_WAY_SECONDS = 15 * 60;
+export const ON_ITS_WAY_SECONDS = 15 * 60;
 
 /** How to judge a rotation. */
 export interface RotationPolicy {
@@ -183,77 +183,6 @@ export async function refuseSuccessor(
   const until = nowSeconds + REFUSED_SECONDS;
   await draft.bury({ deviceId: next.deviceId, revokedAt: nowSeconds, until });
   return device;
-}
-
-/**
- * Takes back a successor, because the key that it replaces says so. It may have been accepted already; then all keys that followed
- * it go, too. The device gets the rights back, as they are now.
- *
- * @returns whether there was such a successor
- */
-export async function withdrawSuccessor(
-  draft: ListDraft,
-  formerId: string,
-  nextId: string,
-  nowSeconds: number,
-): Promise<boolean> {
-  const former = await draft.device(formerId);
-  if (former?.next !== nextId || (await nextEntryOf(draft, former)) === undefined) return false;
-  const { next: _, retiresAt, ...device } = former;
-  if (retiresAt !== undefined && retiresAt < nowSeconds) return false;
-  if (retiresAt === undefined) await draft.put(device);
-  else {
-    const last = await draft.device(await currentOf(draft, formerId));
-    if (last === undefined || !last.roles.includes('controller')) return false;
-    const { friendlyName, addedAt, scopes, expiresAt, lease, keysSince } = last;
-    await draft.put({
-      ...device,
-      friendlyName,
-      addedAt,
-      roles: ['controller', ...device.roles],
-      ...(scopes && { scopes }),
-      ...(expiresAt !== undefined && { expiresAt }),
-      ...(lease && { lease }),
-      ...(keysSince !== undefined && { keysSince }),
-    });
-  }
-  const later = await chainOf(draft, nextId);
-  const before = new Set([formerId, ...(former.was ?? [])]);
-  await buryAll(
-    draft,
-    later.filter((id) => !before.has(id)),
-    nowSeconds,
-  );
-  return true;
-}
-
-/**
- * Takes back a statement of both keys. If the successor is not in the list, it is remembered as if it had been revoked: the request
- * with the statement may still arrive. Both keys have signed the statement, so nobody can keep another person's key out of the list
- * by that.
- *
- * @returns whether there was such a successor
- */
-export async function withdrawStatement(
-  draft: ListDraft,
-  { formerId, nextId }: Pick<Rotation, 'formerId' | 'nextId'>,
-  nowSeconds: number,
-): Promise<boolean> {
-  if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return true;
-  const known = await draft.find(nextId);
-  const former = await draft.device(formerId);
-  const hasOther = former !== undefined && (await nextEntryOf(draft, former)) !== undefined;
-  if (known === undefined) await buryAll(draft, [nextId], nowSeconds);
-  // Not while another key is named: a thief who takes the owner's key back again and again would never be found out.
-  else if (known.kind === 'tombstone' && !hasOther) await buryAgain(draft, known.tombstone, nowSeconds);
-  return false;
-}
-
-/** A key may have been refused long before it is taken back, and its device has sent the statement until then. */
-async function buryAgain(draft: ListDraft, tombstone: Tombstone, nowSeconds: number): Promise<void> {
-  if (tombstone.conflict !== undefined || tombstone.revokedAt + ON_ITS_WAY_SECONDS / 3 > nowSeconds) return;
-  const until = Math.max(tombstone.until, nowSeconds + COMEBACK_SECONDS);
-  await draft.bury({ ...tombstone, revokedAt: nowSeconds, until });
 }
 
 /**

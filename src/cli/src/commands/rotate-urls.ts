@@ -25,19 +25,21 @@ export function toUrls(words: readonly unknown[]): URL[] {
 /**
  * What targets have answered, line by line.
  *
- * @param what they were told; `withdraw`: the next key does not count, and targets answer that with `refused`
+ * @param what they were told; `withdraw`: the next key does not count, and only `withdrawn` says that a target has done that
  */
 export function toldNotes(told: readonly Told[], what: 'rotate' | 'withdraw' = 'rotate'): string[] {
   return told.map(({ url, status, answer, isProven, problem }) => {
     const proof = isProven ? '' : ' (not proven)';
+    if (what === 'withdraw' && answer === 'withdrawn')
+      return `✓ ${url}: withdrawn${proof}. The next key does not count there.`;
     if (what === 'withdraw' && answer === 'refused')
-      return `✓ ${url}: refused${proof}. The next key does not count there.`;
+      return `! ${url}: refused${proof}. It withdrew nothing: the log there says why. The next key may still count there.`;
     if (what === 'withdraw' && answer !== null)
       return `! ${url}: ${answer}${proof}. The next key may still count there.`;
     if (answer === 'refused') return `! ${url}: refused${proof}. The log there says why.`;
     if (answer === 'unavailable')
       return `! ${url}: unavailable. This instance cannot change its allow list. If none of its instances can, its administrator adds the next key: \`amesh trust add\` there, with the line that \`amesh trust export\` prints here. Then run this command again.`;
-    if (answer !== null) return `✓ ${url}: ${answer}${proof}.`;
+    if (answer !== null && answer !== 'withdrawn') return `✓ ${url}: ${answer}${proof}.`;
     const why = problem ?? `it says nothing about the next key (status ${status})`;
     return `! ${url}: ${printable(why)}`;
   });

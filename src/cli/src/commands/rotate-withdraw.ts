@@ -1,10 +1,16 @@
-import { type Told, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
-import type { Device } from '@authmesh/sdk/admin/list';
+import { type Told, targetsAt, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
+import {
+  type Device,
+  type DeviceIdentity,
+  type OwnRotation,
+  readRotationFile,
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { inSteps } from '../errors/changes';
 import { UsageError } from '../errors/errors';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
@@ -44,6 +50,9 @@ export const rotateWithdraw = defineCommand({
       json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left },
       notes: [
         ...toldNotes(told, 'withdraw'),
+        ...(told.some(({ answer }) => answer === 'accepted' || answer === 'waiting')
+          ? [`! It is in the list there as a device of its own. On the target:  amesh revoke ${nextId}`]
+          : []),
         `✓ This machine uses its former key again (${identity.deviceId}). The key of ${nextId} is removed.`,
         ...(left.length === 0
           ? []
@@ -52,6 +61,7 @@ export const rotateWithdraw = defineCommand({
             ]),
         '  Machines that were paired since then know only the key that is removed: pair them again.',
       ],
+      ...(mayCount(told) && !force && { exitCode: EXIT.failure }),
     };
   },
 });
@@ -61,23 +71,42 @@ async function withdrawOther(device: Device, nextId: string, urls: readonly URL[
   if (!/^am_[\w-]{16}$/.test(nextId))
     throw new UsageError('--next is an ID: am_ and 16 characters, as the log of the target says.');
   if (urls.length === 0) throw new UsageError('Name a URL of each target that has the next key.');
-  const { identity } = device;
-  const rotation = { former: identity, next: { deviceId: nextId }, targets: {} };
-  const told = await inSteps((onChange) =>
-    tellTargets(device, rotation, 'withdraw', urls, process.env, { onChange }),
-  );
-  const isDone = told.every(({ answer }) => answer === 'refused');
-  return {
-    json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left: leftOf(told) },
-    notes: [
-      ...toldNotes(told, 'withdraw'),
-      isDone
-        ? `✓ ${nextId} does not count there. Somebody else could use the key of this machine: see docs/keys.md.`
-        : `! ${nextId} may still count. On the target:  amesh revoke ${identity.deviceId}`,
-    ],
-  };
+  const addressed = targetsAt(await device.trust.read(), urls);
+  const rotation = await readRotationFile(device.store).catch(() => null); // a damaged file must not stop this
+  const told: Told[] = [];
+  const ids = new Set<string>();
+  await inSteps(async (onChange) => {
+    for (const { url, target } of addressed) {
+      const former = knownAs(device, rotation, target.deviceId);
+      const asked = { former, next: { deviceId: nextId }, targets: {} };
+      const answers = await tellTargets(device, asked, 'withdraw', [url], process.env, { onChange });
+      told.push(...answers);
+      if (mayCount(answers)) ids.add(former.deviceId);
+    }
+  });
+  const notes = toldNotes(told, 'withdraw');
+  const json = { deviceId: device.identity.deviceId, withdrawnId: nextId, told, left: leftOf(told) };
+  if (ids.size > 0) {
+    const commands = [...ids].map((id) => `amesh revoke ${id}`).join('  or  ');
+    const note = `! ${nextId} may still count. On the target:  ${commands}`;
+    return { json, notes: [...notes, note], exitCode: EXIT.failure };
+  }
+  const note = `✓ ${nextId} does not count there. Somebody else could use the key of this machine: see docs/keys.md.`;
+  return { json, notes: [...notes, note] };
+}
+
+/** The identity by which a target knows this machine: the former one, until the target has accepted the next key. */
+function knownAs({ identity }: Device, rotation: OwnRotation | null, targetId: string): DeviceIdentity {
+  if (rotation === null || rotation.next.deviceId !== identity.deviceId) return identity;
+  const state = rotation.targets[targetId]?.state ?? 'accepted'; // a target that was paired since knows no other key
+  return state === 'accepted' ? identity : rotation.former;
+}
+
+/** Whether a next key may still count at a target. Only `withdrawn` says that it does not. */
+function mayCount(told: readonly Told[]): boolean {
+  return told.some(({ answer }) => answer !== 'withdrawn');
 }
 
 function leftOf(told: readonly Told[]): string[] {
-  return told.filter(({ answer }) => answer !== 'refused').map(({ target }) => target);
+  return told.filter((each) => mayCount([each])).map(({ target }) => target);
 }
