@@ -1,5 +1,5 @@
 import { AmeshError } from '../core/errors/amesh-error';
-import { addDevice, dismissController, revokeDevice } from './changes';
+import { addDevice, dismissController } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Lease } from './format/entry';
@@ -158,7 +158,7 @@ export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): vo
 }
 
 /**
- * Revokes a grant, and every device that enrolled with it.
+ * Revokes a grant, and every device that enrolled with it. A device that is also a target stays one.
  *
  * @param devices the devices to look through; default: all, which reads the whole list
  * @returns the revoked devices, as they were
@@ -173,12 +173,12 @@ export async function revokeGrant(
   if (findGrant(draft.head, id) !== undefined)
     draft.change({ grants: draft.head.grants.filter((grant) => grant.id !== id) });
   for await (const device of devices) {
-    const { deviceId, roles, lease } = device;
+    const { deviceId, lease } = device;
     if (lease?.grant !== id) continue;
     gone.push(device);
-    // The tombstone keeps the key of the device out: without it, another grant could admit the device again.
-    if (roles.includes('target')) await dismissController(draft, deviceId, nowSeconds);
-    else await revokeDevice(draft, deviceId, nowSeconds);
+    // A target stays one, also if its role is at a former key. The tombstones keep the other keys of the device out: without them,
+    // another grant could admit the device again.
+    await dismissController(draft, deviceId, nowSeconds);
   }
   return gone;
 }
