@@ -1,4 +1,4 @@
-import { copyFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { openDevice } from '@authmesh/sdk/admin';
@@ -44,8 +44,16 @@ describe('amesh rotate', () => {
     expect((await machine.amesh(['status'])).stdout).toContain(`from ${formerId} to ${made.nextId}`);
     const { checks } = objectOf(await machine.amesh(['doctor', '--json'])) as { checks: { check: string }[] };
     expect(checks.find(({ check }) => check === 'rotation')).toMatchObject({ state: 'ok' });
+    const path = join(machine.dir, 'rotation.json');
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), startedAt: 1 }));
+    const late = (await machine.amesh(['doctor'])).stdout;
+    // What an instance that cannot change its list has answered is not in the folder.
+    expect(late).toContain('For more than 30 days, "orders" has not accepted it: nothing was sent there, or');
     expect(objectOf(await machine.amesh(['rotate', 'finish', '--json']))).toMatchObject({
-      error: { code: 'rotation_unfinished' },
+      error: {
+        code: 'rotation_unfinished',
+        message: expect.stringContaining('Then run amesh rotate URL here'),
+      },
     });
     const over = objectOf(await machine.amesh(['rotate', 'finish', '--force', '--yes', '--json']));
     expect(over).toMatchObject({ ok: true, formerId, left: [expect.any(String)] });

@@ -1,4 +1,10 @@
-import { finishRotation, openDevice, type ToldTarget, withdrawRotation } from '@authmesh/sdk/admin';
+import {
+  finishRotation,
+  openDevice,
+  type ToldTarget,
+  tellTargets,
+  withdrawRotation,
+} from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { noteAnswers } from '../../src/machine/rotation/change-rotation';
 import { type Between, forget, type Start, useBetween } from './between';
@@ -68,6 +74,80 @@ describe('a caller whose former key a target refuses over https', () => {
     await new Promise((resolve) => setTimeout(resolve, 50)); // until it would be written
     expect(await stateNow()).toMatchObject({ state: expect.not.stringMatching('accepted') });
     await expect(finish(started)).rejects.toMatchObject({ code: 'rotation_unfinished' });
+  });
+});
+
+describe('a target whose instances only verify, and prove nothing', () => {
+  async function unable(how: Partial<Start> = {}) {
+    const started = await start({ isTls: true, proves: false, state: 'waiting', ...how });
+    const { dir, target, rotating, fetch } = started;
+    await noteOf(dir, target, { state: 'untold', isProven: false });
+    target.answer = 'unavailable';
+    const tell = async (sent: typeof globalThis.fetch = fetch) => {
+      const urls = [new URL(target.url)];
+      return tellTargets(await openDevice(dir, {}), rotating.rotation, 'rotate', urls, {}, { fetch: sent });
+    };
+    return { ...started, tell };
+  }
+
+  it.each([{ isTls: true }, { isTls: false, name: '127.0.0.1' }])(
+    'is believed over https and loopback that it accepts the next key, once an administrator has added that: %j',
+    async (how) => {
+      const started = await unable(how);
+      const { tell, target, rotating, stateNow } = started;
+      expect(await tell()).toMatchObject([{ answer: 'unavailable' }]);
+      expect(await stateNow()).toMatchObject({ state: 'untold' });
+      await target.know(rotating.identity);
+      await expect.poll(() => tell()).toMatchObject([{ answer: 'accepted', isProven: false, status: 200 }]);
+      expect(await stateNow()).toMatchObject({ state: 'accepted', isProven: false });
+      expect((await finish(started)).left).toEqual([]);
+    },
+  );
+
+  it('is believed also after it has revoked the former key', async () => {
+    const started = await unable();
+    await started.target.know(started.rotating.identity);
+    await forget(started, 'former');
+    await expect
+      .poll(() => started.tell())
+      .toMatchObject([{ answer: 'accepted', isProven: false, status: 200 }]);
+  });
+
+  it('is not believed over plain http, where anybody could have written that', async () => {
+    const { tell, target, rotating, stateNow, ...started } = await unable({ isTls: false });
+    await target.know(rotating.identity);
+    expect(await tell()).toMatchObject([{ answer: null }]);
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
+    await expect(finish({ ...started, target, rotating, stateNow })).rejects.toMatchObject({
+      code: 'rotation_unfinished',
+    });
+  });
+
+  it.each([404, 502])(
+    'has said nothing if the next key gets %i: a proxy may have answered',
+    async (status) => {
+      const { tell, fetch, stateNow, target, rotating } = await unable();
+      await target.know(rotating.identity);
+      let count = 0;
+      const failing: typeof fetch = async (input, init) => {
+        const response = await fetch(input, init);
+        return count++ === 0 ? response : new Response('', { status });
+      };
+      expect(await tell(failing)).toMatchObject([{ answer: 'unavailable' }]);
+      expect(await stateNow()).toMatchObject({ state: 'untold' });
+    },
+  );
+
+  it('has said nothing if nothing shows that it verifies requests at this URL', async () => {
+    const { tell, stateNow } = await unable();
+    let count = 0;
+    const failing: typeof fetch = async () => {
+      if (count++ === 0) throw new TypeError('The connection was closed.');
+      return new Response('public');
+    };
+    expect(await tell(failing)).toMatchObject([{ answer: null }]);
+    expect(await tell(async () => new Response('public'))).toMatchObject([{ answer: null, status: 200 }]);
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
   });
 });
 

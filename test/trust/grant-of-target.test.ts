@@ -52,7 +52,7 @@ describe('A grant that is revoked', () => {
   it.each([1, 3])('revokes a device that only calls, with its %i keys', async (count) => {
     const keys = Array.from({ length: count }, () => newDevice(undefined, 'laptop'));
     const written = await enrolled(keys, false);
-    await written.change((draft) => revokeGrant(draft, ID, NOW));
+    await written.change(async (draft) => void (await revokeGrant(draft, ID, NOW)));
     for (const { deviceId } of keys) expect(written.list.isRevoked(deviceId)).toBe(true);
   });
 });

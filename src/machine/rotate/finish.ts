@@ -83,7 +83,7 @@ function unfinished(
   const isWaiting = left.every((id) => targets[id]?.state === 'waiting');
   const where = isWaiting
     ? `It waits for an administrator there: amesh rotate accept ${next.deviceId}.`
-    : 'If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here.';
+    : 'If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here. Then run amesh rotate URL here.';
   return new AmeshError(
     MACHINE_CODES.rotation_unfinished,
     `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${named(left, list)}. ${where}`,

@@ -7,7 +7,7 @@ import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
 import type { PagedList } from '../../trust/format/paged-list';
-import { askTarget, type TargetAnswer } from '../rotation/ask-target';
+import { type Asking, askTarget, type TargetAnswer } from '../rotation/ask-target';
 import { noteAnswers, toldOf } from '../rotation/change-rotation';
 import { withoutWorkingKey } from '../rotation/live-device';
 import { type OwnRotation, stateAfter } from '../rotation/rotation-file';
@@ -86,13 +86,11 @@ export async function tellTargets(
     const called = { deviceId, publicKey, proves, keys };
     let answered = await askTarget(url, { signer, called: { ...called, rotation: text }, fetch });
     const isNext = device.identity.deviceId === rotation.next.deviceId;
-    const isRefused = answered.answer === null && answered.problem !== null;
-    if (what === 'rotate' && isNext && (isRefused || answered.answer === 'unavailable')) {
+    if (what === 'rotate' && isNext && isUndecided(answered, proves)) {
       // Either nobody there accepts the statement, or the former key has ended. An administrator may have added the next key by
       // hand.
-      const next = await askTarget(url, { signer: device.signer, called, answers: 'required', fetch });
-      if (next.status !== null && next.problem === null)
-        answered = { ...next, answer: 'accepted', isProven: true };
+      const next = await askWithNext(url, { signer: device.signer, called, fetch });
+      answered = next ?? answered;
     }
     const { answer, isProven } = answered;
     const state = what === 'retire' || answer === null ? undefined : stateAfter(what, answer);
@@ -104,6 +102,33 @@ export async function tellTargets(
     all.push({ url: shownUrl(url), target: target.deviceId, ...answered });
   }
   return all;
+}
+
+/** Whether a target has refused the former key, or cannot change its list. */
+function isUndecided({ status, answer, problem }: TargetAnswer, proves = true): boolean {
+  if (answer !== null || problem === null) return answer === 'unavailable';
+  return proves || status !== null; // without an answer, nothing shows that the target verifies what is sent to this URL
+}
+
+/**
+ * Asks a target with a request of the next key.
+ *
+ * @returns undefined if it does not accept that. A target that can prove its answers has to prove this one, too; of another one, a
+ *   response of a handler counts if nobody in between can have written it
+ */
+async function askWithNext(
+  url: URL,
+  asking: Pick<Asking, 'signer' | 'called' | 'fetch'>,
+): Promise<TargetAnswer | undefined> {
+  const proves = asking.called.proves !== false;
+  let isAccepted = false;
+  const accepted = () => {
+    isAccepted = true;
+  };
+  const called = proves ? asking.called : { ...asking.called, accepted };
+  const next = await askTarget(url, { ...asking, called, answers: proves ? 'required' : 'auto' });
+  if (proves) isAccepted = next.status !== null && next.problem === null;
+  return isAccepted ? { ...next, answer: 'accepted', isProven: proves } : undefined;
 }
 
 function textFor(

@@ -130,7 +130,7 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
     );
   return isLong
     ? warning(
-        `${found} For more than 30 days, nothing was sent to ${namesOf(left)}.`,
+        `${found} For more than 30 days, ${namesOf(left)} ${left.length === 1 ? 'has' : 'have'} not accepted it: nothing was sent there, or no instance there can change its allow list.`,
         here('amesh rotate URL'),
       )
     : ok(found);
