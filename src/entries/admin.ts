@@ -38,6 +38,7 @@ export {
   type FinishOptions,
   finishRotation,
 } from '../machine/rotate/finish';
+export { knownSigner } from '../machine/rotate/known-signer';
 export { type RotateOptions, type Rotating, rotateKey } from '../machine/rotate/start';
 export {
   type Addressed,

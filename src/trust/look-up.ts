@@ -71,9 +71,15 @@ export function findDevice(
     was?.includes(idOrName) || keys?.some((key) => key.deviceId === idOrName);
   const once = devices.find((each) => isCurrent(each) && isOne(each)) ?? last;
   if (once !== undefined) return lastOf(list, once);
-  const alike = devices.filter(
+  const named = devices.filter(
     (each) => isCurrent(each) && each.friendlyName.toLowerCase() === name.toLowerCase(),
   );
+  // A target that has replaced its key as a caller has two entries with its name: the latter one is the device.
+  const isReplaced = (each: DeviceEntry) => {
+    const { deviceId } = lastOf(list, each);
+    return deviceId !== each.deviceId && named.some((other) => other.deviceId === deviceId);
+  };
+  const alike = named.filter((each) => !isReplaced(each));
   const exact = alike.filter(({ friendlyName }) => friendlyName === name);
   const [found, ...others] = exact.length > 0 ? exact : alike;
   if (found === undefined)

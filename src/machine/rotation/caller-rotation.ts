@@ -7,14 +7,11 @@ import type { FileStore } from '../../storage/files/file-store';
 import { issuedAtOf, toldOf } from './change-rotation';
 import { DoubtfulAnswers } from './doubtful-answers';
 import { type Opened, withoutWorkingKey } from './live-device';
-import { hasSaid, type OwnRotation, type ToldTarget } from './rotation-file';
+import { hasSaid, keyAfter, type OwnRotation, type ToldTarget } from './rotation-file';
 import { isRecent, latest, type Memory, TargetMemory, type Which } from './target-memory';
 
 /** How often a process tells a target the next key, until that target accepts it. */
 const TELL_EVERY_MS = 30_000;
-
-/** How long the former key signs after the next one was accepted: long enough for each instance of a target to learn of it. */
-const SETTLE_SECONDS = 5;
 
 export interface CallerRotationOptions {
   readonly store: FileStore;
@@ -85,10 +82,7 @@ export class CallerRotation {
   }
 
   #keyFor(memory: Memory, told: ToldTarget): Which {
-    if (memory.uses !== undefined) return memory.uses;
-    const { state, at } = latest(told, memory);
-    const ageSeconds = Math.abs(this.#now() / 1000 - at);
-    return state === 'accepted' && ageSeconds >= SETTLE_SECONDS ? 'next' : 'former';
+    return memory.uses ?? keyAfter(latest(told, memory), this.#now());
   }
 
   /**

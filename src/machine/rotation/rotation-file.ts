@@ -86,6 +86,14 @@ export function stateAfter(what: 'rotate' | 'withdraw', answer: RotationAnswer):
   return answer === 'unavailable' || answer === 'withdrawn' ? undefined : answer;
 }
 
+/** How long the former key signs after the next one was accepted: long enough for each instance of a target to learn of it. */
+const SETTLE_SECONDS = 5;
+
+/** The key of this device that a target knows, according to what it has answered. */
+export function keyAfter({ state, at }: Pick<ToldTarget, 'state' | 'at'>, nowMs: number): 'former' | 'next' {
+  return state === 'accepted' && Math.abs(nowMs / 1000 - at) >= SETTLE_SECONDS ? 'next' : 'former';
+}
+
 /** What a list says about a target. */
 export interface Listed {
   /** False if it cannot prove its answers. */

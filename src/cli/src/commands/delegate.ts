@@ -1,4 +1,4 @@
-import { isDelegateName, issueDelegation } from '@authmesh/sdk/admin';
+import { isDelegateName, issueDelegation, knownSigner } from '@authmesh/sdk/admin';
 import { type Device, type DeviceEntry, lookUp, STATEMENT_LIMITS as MOST } from '@authmesh/sdk/admin/list';
 import type { ProvingKey } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
@@ -70,8 +70,9 @@ export const delegate = defineCommand({
     for (const word of words) targets.push(await findTarget(device, word));
     const nowSeconds = Date.now() / 1000;
     const targetKeys = targets.map((target) => ({ ...target, ...keyOf(target, nowSeconds) }));
+    const signer = await knownSigner(device, targets, process.env);
     const { text, facts } = await asUsage(
-      issueDelegation(device.signer, {
+      issueDelegation(signer, {
         name,
         scopes,
         targets: targetKeys.map(({ deviceId }) => deviceId),
@@ -122,6 +123,12 @@ function keyOf({ deviceId, publicKey, keys }: DeviceEntry, nowSeconds: number): 
 async function findTarget({ trust }: Device, word: string): Promise<DeviceEntry> {
   const found = await lookUp(trust, word);
   if (found.roles.includes('target')) return found;
+  // It also calls this machine, and has replaced its key as a caller. It is a target under the ID that it had before.
+  const list = found.was === undefined ? undefined : await trust.read();
+  for (const id of found.was ?? []) {
+    const former = list?.entry(id);
+    if (former?.retiresAt !== undefined && former.roles.includes('target')) return former;
+  }
   throw new UsageError(
     `--target: "${printable(found.friendlyName)}" (${found.deviceId}) may call this machine, but this machine does not call it.`,
     { hint: `See the targets: ${here('amesh list --role target')}` },
