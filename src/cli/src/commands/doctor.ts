@@ -1,3 +1,4 @@
+import { knownSigner } from '@authmesh/sdk/admin';
 import { FileStore, ownTrust, readListTrust } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -66,7 +67,9 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   const own = delegation?.signer === undefined ? await examineFolder(dir) : UNUSED;
   const { identity, inspected } = own;
   const trusted = inspected?.list;
-  const caller = delegation?.signer ? asDelegate(delegation.signer) : asDevice(own.signer, trusted);
+  const caller = delegation?.signer
+    ? asDelegate(delegation.signer)
+    : asDevice(url === null ? own.signer : await signerFor(url, dir, own), trusted);
   const target: FoundTarget | null =
     url === null ? null : await bounded((signal) => checkTarget(url, caller, signal));
   const [store, nonces, relay] = await elsewhere;
@@ -83,6 +86,14 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     ...(target === null ? [] : [['target', target] as const]),
   ];
   return [checks, target];
+}
+
+/** The key that a target knows: while the key of this machine is replaced, that may be the former one. */
+async function signerFor({ host }: URL, dir: string, { identity, signer, inspected }: Own) {
+  const target = inspected?.list?.targetOf(host);
+  if (identity === undefined || signer === undefined || target === undefined) return signer;
+  const own = { identity, signer, store: new FileStore(dir) };
+  return knownSigner(own, [target], process.env).catch(() => signer); // other checks say what is wrong with the folder
 }
 
 /** What was found in the folder of the identity. */
