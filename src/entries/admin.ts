@@ -67,6 +67,13 @@ export {
   type TakeOverOptions,
   takeOverList,
 } from '../machine/setup/take-over';
+export {
+  type Trial,
+  type TrialOptions,
+  type TriedMachine,
+  trialOfDelegate,
+  trialOfMachine,
+} from '../machine/trial/trial';
 export type { WrongCode } from '../pairing/ceremony/target';
 export {
   type ControllerPerson,

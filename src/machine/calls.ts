@@ -189,7 +189,8 @@ async function knownTarget(open: Open, authority: string): Promise<CalledTarget 
   );
 }
 
-function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): CalledTarget {
+/** A target of the list, as a client calls it. */
+export function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): CalledTarget {
   return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
 }
 

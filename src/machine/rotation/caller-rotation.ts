@@ -6,7 +6,7 @@ import type { AnsweredRotation } from '../../core/sign/options';
 import type { FileStore } from '../../storage/files/file-store';
 import { issuedAtOf, toldOf } from './change-rotation';
 import { DoubtfulAnswers } from './doubtful-answers';
-import { type Opened, withoutWorkingKey } from './live-device';
+import { type OpenedKeys, withoutWorkingKey } from './live-device';
 import { hasSaid, keyAfter, type OwnRotation, type ToldTarget } from './rotation-file';
 import { isRecent, latest, type Memory, TargetMemory, type Which } from './target-memory';
 
@@ -21,6 +21,11 @@ export interface CallerRotationOptions {
   readonly now?: (() => number) | undefined;
   /** Sends the requests that ask a target about a key; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /**
+   * Whether this only finds out which key a target accepts: it does not tell targets the next key, and writes nothing to the folder.
+   * Default false.
+   */
+  readonly isTrial?: boolean | undefined;
 }
 
 /** Which key signs for which target while this machine replaces its key, and which request tells a target the next one. */
@@ -28,18 +33,20 @@ export class CallerRotation {
   readonly #tell: (line: string) => void;
   readonly #now: () => number;
   readonly #targets: TargetMemory;
+  readonly #isTrial: boolean;
   /** The refusals that nobody has proven. */
   readonly doubtful: DoubtfulAnswers;
 
-  constructor({ store, tell, now = Date.now, fetch }: CallerRotationOptions) {
+  constructor({ store, tell, now = Date.now, fetch, isTrial = false }: CallerRotationOptions) {
     this.#tell = tell;
     this.#now = now;
-    this.#targets = new TargetMemory({ store, tell, now });
-    this.doubtful = new DoubtfulAnswers({ memory: this.#targets, tell, fetch });
+    this.#isTrial = isTrial;
+    this.#targets = new TargetMemory({ store, tell, now, isTrial });
+    this.doubtful = new DoubtfulAnswers({ memory: this.#targets, tell, fetch, isTrial });
   }
 
   /** The same target, with the key that signs this request and the statement for it. */
-  called(target: CalledTarget, opened: Opened): MaybePromise<CalledTarget> {
+  called(target: CalledTarget, opened: OpenedKeys): MaybePromise<CalledTarget> {
     const { device, rotation } = opened;
     const { signer } = device;
     const told = rotation === null ? undefined : toldOf(rotation, target.deviceId);
@@ -47,7 +54,7 @@ export class CallerRotation {
     this.#targets.keepTo(rotation);
     const memory = this.#targets.of(target.deviceId);
     if (rotation.withdrawnAt !== undefined) {
-      const text = withdrawalFor(memory, told, target);
+      const text = this.#isTrial ? undefined : withdrawalFor(memory, told, target);
       // Only the device key itself can take a key back.
       const own = (former: Signer) => (text === undefined ? former : withoutWorkingKey(former));
       return this.#byFormer(opened, target, (former) => ({ ...target, signer: own(former), rotation: text }));
@@ -60,7 +67,11 @@ export class CallerRotation {
       this.#targets.noteAccepted(target.deviceId, told, proof);
     const called = { ...target, signer, refused, unproven };
     if (used === 'next') return isTimeToAsk(memory, told, target) ? { ...called, accepted } : called;
-    return this.#byFormer(opened, target, (former) => ({ ...called, signer: former, rotation: due }));
+    return this.#byFormer(opened, target, (former) => ({
+      ...called,
+      signer: former,
+      rotation: this.#isTrial ? undefined : due,
+    }));
   }
 
   /** Notes what a target has answered, here and in the folder. */
@@ -69,7 +80,7 @@ export class CallerRotation {
   }
 
   #byFormer(
-    { device: { signer }, former }: Opened,
+    { device: { signer }, former }: OpenedKeys,
     target: CalledTarget,
     called: (former: Signer) => CalledTarget,
   ): Promise<CalledTarget> {

@@ -1,6 +1,6 @@
 import type { CalledTarget } from '../../core/answers/asking';
 import { askTarget } from './ask-target';
-import type { Opened } from './live-device';
+import type { OpenedKeys } from './live-device';
 import type { ToldTarget } from './rotation-file';
 import { type Found, isRecent, type TargetMemory, type Which } from './target-memory';
 
@@ -19,6 +19,8 @@ export interface DoubtfulAnswersOptions {
   readonly tell: (line: string) => void;
   /** Sends the requests that ask a target about a key; default the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /** Whether targets are not told the next key. */
+  readonly isTrial: boolean;
 }
 
 /** Refusals that nobody has proven: asks the target with a request of its own whether it knows the key that has signed. */
@@ -48,7 +50,7 @@ export class DoubtfulAnswers {
   async afterUnproven(
     answer: object,
     { url, isSafe }: { readonly url: URL; readonly isSafe: boolean },
-    opened: Opened,
+    opened: OpenedKeys,
   ): Promise<'same' | 'instead' | 'anew' | undefined> {
     const doubtful = this.#doubtful.get(answer);
     if (doubtful === undefined || opened.rotation === null) return undefined;
@@ -73,13 +75,13 @@ export class DoubtfulAnswers {
   }
 
   /** Asks with the key that was not refused. */
-  async #find(url: URL, { target, told, used }: Doubtful, opened: Opened): Promise<Found> {
+  async #find(url: URL, { target, told, used }: Doubtful, opened: OpenedKeys): Promise<Found> {
     const targetId = target.deviceId;
     const targets = this.#options.memory;
     const memory = targets.of(targetId);
     const signer = used === 'former' ? opened.device.signer : await opened.former().catch(() => undefined);
     if (signer === undefined) return undefined;
-    const rotation = used === 'next' ? told.statement : undefined;
+    const rotation = used === 'next' && !this.#options.isTrial ? told.statement : undefined;
     const { status, problem, answer, isProven } = await askTarget(url, {
       signer,
       called: { ...target, rotation },

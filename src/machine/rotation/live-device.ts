@@ -11,13 +11,18 @@ const CHECK_EVERY_MS = 250;
 /** How long to wait before trying again to open a next key. */
 const RETRY_MS = 30_000;
 
-/** The device of this process, as it was opened last. */
-export interface Opened {
-  readonly device: Device;
+/** The keys of a device, as its requests need them. */
+export interface OpenedKeys {
+  readonly device: Pick<Device, 'identity' | 'signer'>;
   /** The rotation that led to the key of this device, until all targets know that key; null if there is none. */
   readonly rotation: OwnRotation | null;
   /** Opens the key that is being replaced. */
   readonly former: () => Promise<Signer>;
+}
+
+/** The device of this process, as it was opened last. */
+export interface Opened extends OpenedKeys {
+  readonly device: Device;
 }
 
 export interface LiveDeviceOptions {
@@ -147,14 +152,7 @@ export class LiveDevice {
   }
 
   async #with(device: Device, before: Opened | undefined): Promise<Opened> {
-    const { store, openKey } = this.#options;
-    const found = await readRotationFile(store).catch(() => null);
-    const rotation = found !== null && isOn(found, device) ? found : null;
-    const former =
-      rotation === null
-        ? () => Promise.reject(new Error('There is no former key.'))
-        : formerOf(rotation, device, before, openKey);
-    return { device, rotation, former };
+    return { ...(await withRotation(device, this.#options, before)), device };
   }
 
   #once(make: () => Promise<Current>): Promise<Opened> {
@@ -170,8 +168,23 @@ export class LiveDevice {
   }
 }
 
+/** A device that was opened, with the rotation that led to its key. */
+export async function withRotation(
+  device: OpenedKeys['device'],
+  { store, openKey }: Pick<LiveDeviceOptions, 'store' | 'openKey'>,
+  before?: OpenedKeys,
+): Promise<OpenedKeys> {
+  const found = await readRotationFile(store).catch(() => null);
+  const rotation = found !== null && isOn(found, device) ? found : null;
+  const former =
+    rotation === null
+      ? () => Promise.reject(new Error('There is no former key.'))
+      : formerOf(rotation, device, before, openKey);
+  return { device, rotation, former };
+}
+
 /** Whether targets have to learn about a rotation: once the device has its next key, or has gone back to its former key. */
-function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
+function isOn(rotation: OwnRotation, { identity, signer }: OpenedKeys['device']): boolean {
   const { former, next, withdrawnAt } = rotation;
   if (!isOf(rotation, identity)) return false;
   return isKeyOf(next, signer) || (withdrawnAt !== undefined && isKeyOf(former, signer));
@@ -183,8 +196,8 @@ function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
  */
 function formerOf(
   { former }: OwnRotation,
-  { signer }: Device,
-  before: Opened | undefined,
+  { signer }: OpenedKeys['device'],
+  before: OpenedKeys | undefined,
   openKey: LiveDeviceOptions['openKey'],
 ): Opened['former'] {
   const open = [signer, before?.device.signer].find((key) => key !== undefined && isKeyOf(former, key));

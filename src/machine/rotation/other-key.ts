@@ -7,7 +7,7 @@ import type { PreparedRequest } from '../../core/sign/client';
 import { discard } from '../../core/sign/send';
 import { isSafe } from '../../core/wire/line';
 import type { CallerRotation } from './caller-rotation';
-import type { Opened } from './live-device';
+import type { OpenedKeys } from './live-device';
 
 /** The pauses before each attempt: some instances of a target may learn about a next key a moment later than others. */
 const PAUSES_MS = [0, 300, 700, 1000];
@@ -19,7 +19,10 @@ const PAUSES_MS = [0, 300, 700, 1000];
  */
 export function withOtherKey(
   request: PreparedRequest,
-  { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
+  {
+    rotation,
+    opened,
+  }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<OpenedKeys> },
 ): PreparedRequest {
   const { signal } = request;
   const send = async () => {
@@ -53,7 +56,10 @@ export function withOtherKey(
 export async function mayHaveOtherKey(
   request: { readonly url: URL; readonly method: string },
   answer: unknown,
-  { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
+  {
+    rotation,
+    opened,
+  }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<OpenedKeys> },
 ): Promise<boolean> {
   if (isAmeshError(answer) && !isOfUnknown(answer)) return false;
   const { url, method } = request;

@@ -44,6 +44,8 @@ export interface TargetMemoryOptions {
   readonly tell: (line: string) => void;
   /** Unix milliseconds. */
   readonly now: () => number;
+  /** Whether nothing is written to the folder. */
+  readonly isTrial: boolean;
 }
 
 /** What this process knows about its targets during a rotation. It also writes to the folder what they have answered. */
@@ -128,8 +130,8 @@ export class TargetMemory {
 
   /** One write takes everything that came during the last one: there may be a thousand targets. */
   async #write(): Promise<void> {
-    if (this.#isWriting) return;
-    const { store, tell } = this.#options;
+    const { store, tell, isTrial } = this.#options;
+    if (this.#isWriting || isTrial) return;
     this.#isWriting = true;
     this.#failedAtMs = undefined;
     while (this.#unwritten.size > 0 && this.#failedAtMs === undefined) {

@@ -1,4 +1,3 @@
-import { knownSigner } from '@authmesh/sdk/admin';
 import { FileStore, ownTrust, readListTrust } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -18,7 +17,7 @@ import {
 } from '../doctor/machine';
 import { asNeeded, checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
 import { checkProxy } from '../doctor/proxy';
-import { asDelegate, asDevice, checkTarget, type FoundTarget } from '../doctor/target';
+import { asDelegate, asDevice, type Caller, checkTarget, type FoundTarget } from '../doctor/target';
 import type { CommandCode } from '../errors/codes';
 import { UNCHANGED, UsageError } from '../errors/errors';
 import { EXIT, type ExitCode } from '../errors/exit-codes';
@@ -67,9 +66,7 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   const own = delegation?.signer === undefined ? await examineFolder(dir) : UNUSED;
   const { identity, inspected } = own;
   const trusted = inspected?.list;
-  const caller = delegation?.signer
-    ? asDelegate(delegation.signer)
-    : asDevice(url === null ? own.signer : await signerFor(url, dir, own), trusted);
+  const caller = delegation?.signer ? asDelegate(delegation.signer) : own.caller;
   const target: FoundTarget | null =
     url === null ? null : await bounded((signal) => checkTarget(url, caller, signal));
   const [store, nonces, relay] = await elsewhere;
@@ -88,23 +85,14 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   return [checks, target];
 }
 
-/** The key that a target knows: while the key of this machine is replaced, that may be the former one. */
-async function signerFor({ host }: URL, dir: string, { identity, signer, inspected }: Own) {
-  const target = inspected?.list?.targetOf(host);
-  if (identity === undefined || signer === undefined || target === undefined) return signer;
-  const own = { identity, signer, store: new FileStore(dir) };
-  return knownSigner(own, [target], process.env).catch(() => signer); // other checks say what is wrong with the folder
-}
-
 /** What was found in the folder of the identity. */
-interface Own
-  extends Pick<FoundIdentity, 'identity'>,
-    Pick<FoundKey, 'signer'>,
-    Pick<FoundList, 'inspected'> {
+interface Own extends Pick<FoundIdentity, 'identity'>, Pick<FoundList, 'inspected'> {
   readonly checks: readonly Check[];
+  readonly caller: Caller;
 }
 
 const UNUSED: Own = Object.freeze({
+  caller: asDevice(undefined, undefined),
   checks: (['folder', 'identity', 'key', 'list'] as const).map((name): Check => [name, notUsed()]),
 });
 
@@ -121,8 +109,8 @@ async function examineFolder(dir: string): Promise<Own> {
         : await readListTrust(process.env),
     ),
   );
-  const owner: Finding | null = await bounded((() =>
-    checkOwnersList(dir, identity)) as () => Promise<Finding>);
+  const owner: FoundList | null = await bounded((() =>
+    checkOwnersList(dir, identity)) as () => Promise<FoundList>);
   const answers: Finding | null = await bounded((() => checkAnswers(identity)) as () => Promise<Finding>);
   const { inspected } = list;
   const rotation: Finding | null = await bounded((() =>
@@ -140,8 +128,12 @@ async function examineFolder(dir: string): Promise<Own> {
   ];
   return {
     checks,
+    // If AMESH_OWNER_KEY names another device, programs look up their targets in the list of that device.
+    caller: asDevice(
+      identity && key.signer && { identity, signer: key.signer, store: new FileStore(dir) },
+      (owner ?? list).inspected?.list,
+    ),
     ...(identity && { identity }),
-    ...(key.signer && { signer: key.signer }),
     ...(inspected && { inspected }),
   };
 }

@@ -59,11 +59,11 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
 export async function checkOwnersList(
   dir: string,
   identity: DeviceIdentity | undefined,
-): Promise<Finding | null> {
+): Promise<FoundList | null> {
   if (identity === undefined) return null;
   const trust = await readListTrust(process.env);
   if (trust === undefined || (await trustOf(identity, process.env)).list === trust.list) return null;
-  const found = await checkList(dir, trust).catch(toFinding);
+  const found: FoundList = await checkList(dir, trust).catch(toFinding);
   const who = `AMESH_OWNER_KEY names the key of another device, so a server in this environment uses the list of ${trust.list}.`;
   return {
     state: found.state,
@@ -72,6 +72,7 @@ export async function checkOwnersList(
       found.state === 'failed'
         ? `unset AMESH_OWNER_KEY   if it should use the list of this machine`
         : found.fix,
+    ...(found.inspected && { inspected: found.inspected }),
   };
 }
 

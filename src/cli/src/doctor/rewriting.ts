@@ -1,6 +1,5 @@
-import type { Client } from '@authmesh/sdk/core';
+import { callUnsigned } from './calls';
 import { type Finding, failed, warning } from './finding';
-import { callUnsigned } from './unsigned';
 
 const MEND =
   "Make the proxy forward paths and queries unchanged. Apache: ProxyPass … nocanon, AllowEncodedSlashes NoDecode, MergeSlashes Off. nginx: proxy_pass without a path. The server's log says what was changed: see invalid_signature in docs/errors.md.";
@@ -9,19 +8,16 @@ const MEND =
  * For a server that refused the signature: checks whether it accepts a signature for a plain path above this one. If it does, it
  * knows this machine, and something in between rewrites the URL.
  *
- * @param isRefused whether the last request was refused
+ * @param isAccepted whether the server accepts a signed GET of a URL
  */
 export async function checkPlainPath(
   url: URL,
-  { fetch }: Client,
-  isRefused: () => boolean,
+  isAccepted: (url: URL) => Promise<boolean>,
   signal: AbortSignal,
 ): Promise<Finding | null> {
   const plain = plainOf(url);
   if (plain === null) return null;
-  const response = await fetch(plain, { signal, redirect: 'manual' });
-  await response.body?.cancel();
-  if (isRefused() || !(await callUnsigned(plain, signal))?.isRefusedByAmesh) return null;
+  if (!(await isAccepted(plain)) || !(await callUnsigned(plain, signal))?.isRefusedByAmesh) return null;
   const what = plain.pathname === url.pathname ? 'the query' : 'the path';
   return failed(
     `${url.origin}${url.pathname}: the server accepts this machine's requests to ${plain.pathname}, but not the signature for this URL. Something in between rewrites ${what}.`,

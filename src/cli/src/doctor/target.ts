@@ -1,21 +1,26 @@
-import { ProxyError } from '@authmesh/sdk/admin';
+import {
+  ProxyError,
+  type Trial,
+  type TrialOptions,
+  type TriedMachine,
+  trialOfDelegate,
+  trialOfMachine,
+} from '@authmesh/sdk/admin';
 import type { PagedList } from '@authmesh/sdk/admin/list';
 import {
+  type AnswerUnprovenError,
   type ClientRefusal,
   ClockSkewTooLargeError,
-  createClient,
   type DelegatedSigner,
   isAmeshError,
-  type Signer,
 } from '@authmesh/sdk/core';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
+import { beginCalls, type Called, callUnsigned, findProtectedPath, type UnsignedAnswer } from './calls';
 import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
-import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 import { noAnswer, otherScheme, speaksTls } from './no-answer';
 import { checkPlainPath, escapedSlash } from './rewriting';
-import { callUnsigned, findProtectedPath, type UnsignedAnswer } from './unsigned';
 
 export interface FoundTarget extends Finding {
   readonly clock?: SeenClock | null;
@@ -25,79 +30,85 @@ export interface FoundTarget extends Finding {
 
 /** Who calls, and how. */
 export interface Caller {
-  /** Absent if there is no key. */
-  readonly signer?: Signer | undefined;
-  /** The target for which a request to a host is signed. */
-  targetOf(host: string): { readonly deviceId: string; readonly friendlyName: string } | undefined;
+  /** Begins to call as programs here do. Absent if there is no key or no list. */
+  readonly begin?: ((options: TrialOptions) => Promise<Trial>) | undefined;
+  /** The name of the target that is called at a host. */
+  nameOf(deviceId: string, host: string): string;
   /** The command that adds the target at a host, if none is known; null if that is not needed. */
   toName(url: URL): string | null;
 }
 
-export function asDevice(signer: Signer | undefined, list: PagedList | undefined): Caller {
+/** @param list the list in which programs look up a target */
+export function asDevice(
+  machine: Omit<TriedMachine, 'list' | 'env'> | undefined,
+  list: PagedList | undefined,
+): Caller {
+  const tried = machine && list && { ...machine, list, env: process.env };
   return {
-    signer: list && signer,
-    targetOf: (host) => list?.targetOf(host),
+    begin: tried && ((options) => trialOfMachine(tried, options)),
+    nameOf: (deviceId, host) => list?.targetOf(host)?.friendlyName ?? deviceId,
     toName: ({ host }) =>
       `${here(`amesh trust add --role target --host ${shellWord(host)} "LINE"`)}   LINE is the line that amesh trust export prints on that target.`,
   };
 }
 
-/** A delegate signs for its only target. */
 export function asDelegate(signer: DelegatedSigner): Caller {
-  const [deviceId = '', ...others] = signer.delegation.targets;
-  const only = { deviceId, friendlyName: deviceId };
-  return { signer, targetOf: () => (others.length === 0 ? only : undefined), toName: () => null };
+  return {
+    begin: async (options) => trialOfDelegate(signer, process.env, options),
+    nameOf: (deviceId) => deviceId,
+    toName: () => null,
+  };
 }
 
 /**
- * Calls a server like `amesh.fetch`, with a signed GET and then an unsigned one: only a difference proves that `verify()`
+ * Calls a server as `amesh.fetch` does, with a signed GET and then an unsigned one: only a difference proves that `verify()`
  * checked the first. It stores nothing from the responses.
  */
 export async function checkTarget(url: URL, caller: Caller, signal: AbortSignal): Promise<FoundTarget> {
-  const { signer } = caller;
-  if (signer === undefined) return skipped('Not called: there is no key or no list.');
-  const target = caller.targetOf(url.host);
-  const refusals: ClientRefusal[] = [];
-  const client = createClient({
-    signer,
-    fetch: fetchFromHere,
-    targetOf: () => target?.deviceId,
-    onRefusal: (refusal) => void refusals.push(refusal),
-  });
+  if (caller.begin === undefined) return skipped('Not called: there is no key or no list.');
   const shown = url.origin + url.pathname; // a query may contain secrets
-  const askedAtMs = Date.now();
-  let response: Response;
+  const calls = await beginCalls(caller.begin, signal);
+  let called: Called;
   try {
-    response = await client.fetch(url, { signal });
+    called = await calls.call(url);
   } catch (error) {
     if (signal.aborted && !(error instanceof ProxyError)) throw error;
     if (error instanceof ClockSkewTooLargeError)
       return { ...toFinding(error), clock: { host: url.host, aheadSeconds: error.differenceSeconds } };
-    if (isAmeshError(error)) return toFinding(error);
+    if (isAmeshError(error)) return calls.withNotes(toFinding(error));
     return noAnswer(url, shown, error);
   }
-  await response.body?.cancel();
+  const { response, refusal, askedAtMs } = called;
   const clock = clockIn(url, response, askedAtMs);
-  const [refusal] = refusals;
   if (refusal?.code === 'unauthorized') {
-    refusals.length = 0;
-    const found = await checkPlainPath(url, client, () => refusals.length > 0, signal);
+    const found = await checkPlainPath(url, calls.isAccepted, signal);
     if (found !== null) return { ...found, clock };
   }
-  if (refusal !== undefined) return { ...explain(refusal, shown, url, response, askedAtMs), clock };
+  if (refusal !== undefined) return { ...calls.withNotes(explain(refusal, shown, url, called)), clock };
   if (response.status === 400 && url.protocol === 'http:' && (await speaksTls(url)))
     return { ...otherScheme(url, `${shown} expects TLS.`, 'https:'), clock };
+  const targetId = await calls.targetOf(url.host);
+  const name = targetId && caller.nameOf(targetId, url.host);
   const unsigned = await callUnsigned(url, signal);
   if (!unsigned?.isRefusedByAmesh)
-    return { ...(await unproven(url, shown, response, unsigned, target?.friendlyName, signal)), clock };
+    return { ...(await unproven(url, shown, response, unsigned, name, signal)), clock };
 
+  if (called.unproven !== undefined) return { ...calls.withNotes(withoutProof(called.unproven)), clock };
   const text = `${shown} responds ${response.status}, and refuses the same request without a signature: verify() accepted this machine.`;
-  if (target !== undefined) {
-    return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
-  }
+  const verified = { clock, isVerified: true };
+  if (name !== undefined)
+    return { ...calls.withNotes(ok(`${text} The request was signed for "${name}".`)), ...verified };
   const command = caller.toName(url);
   const unnamed = `${text} No target in the list has this host, so the request named no target.`;
-  return { ...(command === null ? ok(text) : warning(unnamed, command)), clock, isVerified: true };
+  return { ...(command === null ? ok(text) : warning(unnamed, command)), ...verified };
+}
+
+/** The finding for a server that accepts this machine, and does not prove that. */
+function withoutProof({ detail }: AnswerUnprovenError): Finding {
+  return failed(
+    `${detail} So amesh.fetch throws answer_unproven.`,
+    'If the target cannot sign answers, give it an answer key (amesh answer-key), or call it over https. Otherwise another program or a proxy may have answered, or changed the answer.',
+  );
 }
 
 /** With a smaller difference, the clocks are not the reason why a server refuses the time of a request. */
@@ -111,8 +122,7 @@ function explain(
   { code, detail, fix }: ClientRefusal,
   shown: string,
   url: URL,
-  response: Response,
-  askedAtMs: number,
+  { response, askedAtMs }: Called,
 ): Finding {
   if (code === 'allow_list_integrity_failure')
     return failed(
