@@ -112,6 +112,15 @@ export function fromUtf8(bytes: Uint8Array): string {
   return strictDecoder.decode(bytes);
 }
 
+/** Whether bytes are the beginning of a text in UTF-8. */
+export function beginsText(bytes: Uint8Array = NO_BYTES): boolean {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true }) !== '';
+  } catch {
+    return false; // also where a stream has something other than bytes
+  }
+}
+
 const NO_BYTES = new Uint8Array();
 const SLAB_BYTES = 32_768;
 let slab = new Uint8Array(SLAB_BYTES);

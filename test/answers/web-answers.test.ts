@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { asking } from '../support/proofs';
-import { head, RawClient } from '../support/raw-http';
+import { exchange, head, RawClient } from '../support/raw-http';
 import { requireRuntime } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { honoRoutes, mounts } from './servers/web-hono-app';
@@ -88,6 +88,41 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       expect(early).toMatchObject({ status: 200, text: 'early', proof: none });
       expect(wrong).toMatchObject({ status: 200, text: 'wrong', proof: none });
       expect(await takeSigned()).toBe(0);
+    });
+
+    // @hono/node-server itself gives a body another type if anything in front of the handler sets a header.
+    it.each(named.filter(({ name }) => name !== 'a form' && kind.runtime !== 'node'))(
+      '$name: has the type that the runtime gives it',
+      async ({ name, method = 'GET', headers = {} }) => {
+        const target = `${prefix}/${encodeURIComponent(name)}`;
+        const bare = target.replace(prefix, kind.framework === 'hono' ? '/bare/kind' : '/bare');
+        const authority = `127.0.0.1:${port}`;
+        const sent = head(`${method} ${bare} HTTP/1.1`, { host: authority, ...headers });
+        const { headers: own } = await exchange(port, sent);
+        const signer = await signerOf('controller');
+        const request = await signedRaw(signer, authority, { method, target, headers });
+        const answer = await exchange(port, head(request.line, request.headers));
+        expect(answer.headers['content-type']).toBe(own['content-type']);
+        const proven = await ask(port, target, { method, headers });
+        // A proven answer needs a type. Bun does not tell a text from bytes and streams.
+        const untyped = own['content-type'] ?? 'application/octet-stream';
+        const isGuess = kind.runtime === 'bun' && untyped === 'application/octet-stream';
+        const type = isGuess && name !== 'bytes that are no text' ? 'text/plain;charset=utf-8' : untyped;
+        if (proven.text !== '') expect(proven.type).toBe(type);
+      },
+    );
+
+    it('a handler may return the same response again and again', async () => {
+      const signer = await signerOf('controller');
+      const target = `${prefix}/nothing`;
+      const lines: unknown[] = [];
+      for (const _ of [1, 2]) {
+        const request = await signedRaw(signer, `127.0.0.1:${port}`, { target });
+        const { status, headers } = await exchange(port, head(request.line, request.headers));
+        lines.push([status, headers['cache-control'], headers.vary]);
+      }
+      expect(lines[0]).toEqual([200, 'private', 'Authorization, Signature-Input']);
+      expect(lines[1]).toEqual(lines[0]);
     });
 
     if (kind.framework !== 'hono') return;

@@ -116,6 +116,8 @@ export interface CheckedAnswer {
   readonly status: number;
   /** The body before any coding. */
   readonly text: string;
+  /** The `Content-Type`. */
+  readonly type: string | undefined;
 }
 
 /**
@@ -134,7 +136,8 @@ export async function checked(
   const encoding = isFetched || !mayHaveBody(expected.method, status) ? '' : headers['content-encoding'];
   const body = decoded(coded, String(encoding ?? ''));
   const head = await verifyAnswer({ status, headers }, expected, nodeCrypto);
-  const seen = { status, text: Buffer.from(body).toString() };
+  const type = headers['content-type']?.toString();
+  const seen = { status, text: Buffer.from(body).toString(), type };
   if (typeof head === 'string') return { ...seen, proof: head, covered: [] };
   const covered = Object.keys(head.headers);
   if (head.isStream) return { ...seen, proof: 'stream', covered };

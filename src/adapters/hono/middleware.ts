@@ -2,6 +2,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { together } from '#gather';
 import type { AnswerProof } from '../../core/answers/proof';
 import { proveHeld } from '../../core/answers/prove-response';
+import { isBun, withOwnHeaders } from '../../core/answers/proven-by';
 import type { Verifier } from '../../core/verify/verify';
 import { dropUnread } from './raw-body';
 import { refusal } from './refuse';
@@ -24,20 +25,32 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     else giveStream(c, view, verdict.stream);
     const isMarked = c.get('authMesh')?.deviceId === verdict.caller.deviceId; // by an outer verify()
     c.set('authMesh', verdict.caller);
-    const prepare = () => {
-      if (!isMarked) markPrivate(c);
-      for (const [name, value] of Object.entries(verdict.headers ?? {})) c.header(name, value);
+    const prepare = (header: SetHeader) => {
+      if (!isMarked) markPrivate(header);
+      for (const [name, value] of Object.entries(verdict.headers ?? {})) header(name, value);
     };
-    prepare();
+    prepare(c.header);
     await next();
     const type = verdict.proof && c.res.headers.get('content-type'); // in a copy, Bun forgets the type of a blob
     // A handler that returns its own Response discards the prepared headers.
-    if (!c.res.headers.has('cache-control')) prepare();
+    if (!c.res.headers.has('cache-control')) prepare(isBun ? inPlace(c) : c.header);
     const incoming = incomingOf(c);
     if (incoming !== undefined && givenBody(c.res) !== undefined) dropUnread(incoming);
     if (verdict.proof !== undefined && c.finalized) await prove(c, verdict.proof, type);
     return undefined;
   };
+}
+
+/** Sets or appends a header. */
+type SetHeader = Context['header'];
+
+/** For Bun: sets headers without the copies that Hono would make, in which Bun forgets the type of a text. */
+function inPlace(c: Context): SetHeader {
+  const own = withOwnHeaders(c.res);
+  c.res = undefined; // otherwise Hono would copy it
+  c.res = own;
+  return (name: string, value = '', { append = false } = {}) =>
+    append ? own.headers.append(name, value) : own.headers.set(name, value);
 }
 
 /** Signs the answer, unless it switches to WebSockets: the server would not recognise a copy of its own response. */
@@ -57,7 +70,7 @@ async function prove(c: Context, proof: AnswerProof, type: string | null | undef
  * Hono does not show what earlier middleware has set: a `no-store` must stay, and of conflicting directives the strictest applies
  * (RFC 9111 section 4.2.1).
  */
-function markPrivate(c: Context): void {
-  c.header('Cache-Control', 'private', { append: true });
-  c.header('Vary', 'Authorization, Signature-Input', { append: true });
+function markPrivate(header: SetHeader): void {
+  header('Cache-Control', 'private', { append: true });
+  header('Vary', 'Authorization, Signature-Input', { append: true });
 }

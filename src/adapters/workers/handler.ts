@@ -1,5 +1,5 @@
 import { proveResponse } from '../../core/answers/prove-response';
-import { copyOf } from '../../core/answers/proven-by';
+import { withOwnHeaders } from '../../core/answers/proven-by';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
@@ -50,7 +50,7 @@ function markPrivate(response: Response, more: Readonly<Record<string, string>> 
     own.headers.append('vary', 'Authorization, Signature-Input');
     return own;
   };
-  const copy = () => mark(copyOf(response, response.body));
+  const copy = () => mark(withOwnHeaders(response));
   // Copied, since a handler may return the same response again and again. A response of another class or realm cannot be copied.
   if (response.constructor === Response) return copy();
   try {

@@ -1,5 +1,6 @@
 import { joinBytes } from '../encoding';
 import { isCoded } from '../wire/coding';
+import { isBun } from './proven-by';
 
 /** A body of which everything was read that was there. */
 export interface HeldBody {
@@ -7,6 +8,8 @@ export interface HeldBody {
   readonly bytes: Uint8Array<ArrayBuffer> | null;
   /** What to send. */
   readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+  /** The beginning of a stream, if something of it was there. */
+  readonly first?: Uint8Array | undefined;
 }
 
 type Reader = ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
@@ -21,8 +24,10 @@ type Reader = ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
 export async function holdBack({ body, headers }: Response, limitBytes: number): Promise<HeldBody> {
   if (body === null) return { bytes: new Uint8Array(), body };
   const length = headers.get('content-length');
-  if (isStream(headers) || Number(length) > limitBytes) return { bytes: null, body };
-  const turn = length === null ? nextTurn() : new Promise<undefined>(() => {});
+  const isLarge = Number(length) > limitBytes;
+  // On Bun, what is there of it may show its type.
+  if (isStream(headers) || (isLarge && !isBun)) return { bytes: null, body };
+  const turn = length === null || isLarge ? nextTurn() : new Promise<undefined>(() => {});
   const reader: Reader = body.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
@@ -37,7 +42,7 @@ export async function holdBack({ body, headers }: Response, limitBytes: number):
     // Some runtimes take chunks that are not bytes. An empty one counts, so that nobody can keep this loop busy for ever.
     size += chunk?.BYTES_PER_ELEMENT === 1 ? chunk.length || 1 : limitBytes + 1;
     if (chunk === undefined || size > limitBytes)
-      return { bytes: null, body: resumed(reader, chunks, reading) };
+      return { bytes: null, body: resumed(reader, chunks, reading), first: chunks[0] ?? chunk };
     chunks.push(chunk);
   }
 }

@@ -1,15 +1,16 @@
+import { beginsText } from '../encoding';
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER } from './answer';
-import { holdBack, isStream } from './hold-back';
+import { type HeldBody, holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
-import { copyOf } from './proven-by';
+import { copyOf, isBun } from './proven-by';
 import { SUCCESSION_HEADER } from './succession';
 
 /**
  * Signs a response with `verdict.proof`, for servers that call a verifier themselves. Returns another `Response` with the
  * same status, headers and body; or the response itself if its caller did not ask, or if it switches protocols.
  *
- * @param contentType for a response with a body that names none; default `application/octet-stream`. Servers and gateways
- *   would add one, which the signature would not cover
+ * @param contentType for a response with a body that names none; default `application/octet-stream`, and on Bun
+ *   `text/plain;charset=utf-8` for UTF-8. Servers and gateways would add one, which the signature would not cover
  * @see docs/workers.md, "Proven answers"
  */
 export function proveResponse(
@@ -25,7 +26,7 @@ export async function proveHeld(
   response: Response,
   proof: AnswerProof | undefined,
   {
-    contentType = 'application/octet-stream',
+    contentType,
     whole,
   }: {
     readonly contentType?: string | undefined;
@@ -38,10 +39,11 @@ export async function proveHeld(
   const headers = new Headers(response.headers); // before the body is touched: Bun then forgets the type of a blob
   const { maxAnswerBytes } = proof;
   const isWhole = whole !== undefined && whole.length <= maxAnswerBytes && !isStream(headers);
-  const { bytes, body } = isWhole ? { bytes: whole, body: whole } : await holdBack(response, maxAnswerBytes);
+  const held: HeldBody = isWhole ? { bytes: whole, body: whole } : await holdBack(response, maxAnswerBytes);
+  const { bytes, body } = held;
   for (const name of OF_OTHERS) headers.delete(name);
   if (bytes !== null || !hasDigest(linesOf(headers))) headers.delete(DIGEST_HEADER);
-  if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType);
+  if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType ?? typeOf(held));
   const { status } = response;
   const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });
   for (const [name, value] of Object.entries(added ?? {})) headers.set(name, value);
@@ -53,6 +55,11 @@ export async function proveHeld(
   for (const name of [...OF_OTHERS, DIGEST_HEADER]) own.headers.delete(name);
   for (const [name, value] of headers) if (name !== 'set-cookie') own.headers.set(name, value);
   return own;
+}
+
+/** The type of a body that has none. Bun would only name it while it sends a text. */
+function typeOf({ bytes, first }: HeldBody): string {
+  return isBun && beginsText(bytes ?? first) ? 'text/plain;charset=utf-8' : 'application/octet-stream';
 }
 
 /** Headers that a handler may have passed on from the answer of another target. */

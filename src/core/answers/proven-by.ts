@@ -90,6 +90,18 @@ export function copyOf(original: Response, body: BodyInit | null): Response {
   return copy;
 }
 
+/** Only on Bun, a text has no type before it is sent. */
+export const isBun = 'Bun' in globalThis;
+
+/** The same response with headers of its own, for a server that changes them. */
+export function withOwnHeaders(response: Response): Response {
+  if (!isBun || response.headers.has('content-type')) return copyOf(response, response.body);
+  // A copy of a text would get the type of bytes. Of a stream without a type, this makes two, and ends one.
+  const clone = response.clone();
+  void response.body?.cancel().catch(() => {});
+  return clone;
+}
+
 /** The head that proves a response; undefined if nothing does. */
 export function provenHead(response: Response): ProvenHead | undefined {
   return proofs.get(response)?.head;

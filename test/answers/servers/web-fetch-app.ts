@@ -25,6 +25,7 @@ export function fetchApp(): Fetch {
     listen(request.url);
     const { pathname } = new URL(request.url);
     if (pathname === '/-/signed') return new Response(takeSigned());
+    if (pathname.startsWith('/bare/')) return answer(request);
     const handler = upstream[pathname] ?? handlers[pathname.split('/')[1] ?? ''];
     return handler === undefined ? new Response(null, { status: 404 }) : handler(request);
   };

@@ -82,7 +82,8 @@ export function honoApp(): Hono {
   addRoutes(mounted);
   app.use('/mounted/*', verify());
   app.mount('/mounted', mounted.fetch);
-  for (const path of [...mounts, 'inner', 'tagged', 'scoped', 'later', 'both']) addRoutes(app, `/${path}`);
+  for (const path of [...mounts, 'bare', 'inner', 'tagged', 'scoped', 'later', 'both'])
+    addRoutes(app, `/${path}`);
   app.onError((error, c) => (error instanceof HTTPException ? error.getResponse() : c.text('failed', 500)));
   app.notFound((c) => c.text('There is nothing here.', 404));
   return app;

@@ -60,6 +60,9 @@ const cookies = (): HeadersInit => [
   ['set-cookie', 'b=2, c=3'],
 ];
 
+/** One response for all requests. */
+const nothing = response(null);
+
 /** Answers that are responses alone, whatever the framework. */
 export const kinds: Readonly<Record<string, Kind>> = {
   text: { answer: () => response('hello'), proof: 'proven', text: 'hello' },
@@ -70,13 +73,15 @@ export const kinds: Readonly<Record<string, Kind>> = {
     covered: ['content-type'],
   },
   'an empty text': { answer: () => response(''), proof: 'proven', text: '' },
-  nothing: { answer: () => response(null), proof: 'proven', text: '' },
+  nothing: { answer: () => nothing, proof: 'proven', text: '' },
   'bytes without a type': {
     answer: () => response(bytes('abc')),
     proof: 'proven',
     text: 'abc',
     covered: ['content-type'],
   },
+  'bytes that are no text': { answer: () => response(new Uint8Array([0xff, 0xfe])), proof: 'proven' },
+  'a blob without a type': { answer: () => response(new Blob(['abc'])), proof: 'proven', text: 'abc' },
   'a buffer': { answer: () => response(bytes('abc').buffer), proof: 'proven', text: 'abc' },
   'a blob': {
     answer: () => response(new Blob(['abc'], { type: 'image/png' })),
