@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Proxied, type RunningProxy, useProxied } from '../support/proxied';
-import { head, RawClient } from '../support/raw-http';
+import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 
 const createProxied = useProxied();
@@ -81,4 +81,36 @@ it.each([
   await expect.poll(() => received, { timeout: 10_000 }).toBe(BYTES);
   expect(upgraded).toHaveLength(1);
   client.destroy();
+});
+
+it.each([
+  [403, 'Content-Type: application/json', '{"error":"forbidden"}'],
+  [403, 'Content-Type: application/json', '{"error":"delegate_not_allowed"}'],
+  [403, 'Content-Type: text/plain', 'x'.repeat(70_000)],
+  [401, 'WWW-Authenticate: Bearer', 'who are you?'],
+  [401, 'WWW-Authenticate: AuthMesh error="unauthorized"', '{"error":"unauthorized"}'],
+  [421, 'Content-Type: text/plain', 'not here'],
+  [404, 'Content-Type: text/plain', 'nothing here'],
+  [503, 'Content-Type: application/json', '{"error":"nonce_store_unavailable"}'],
+])('passes on the body of a handshake that the target refuses: %i, %s', async (status, line, body) => {
+  const refusing = createServer((socket) => {
+    socket
+      .on('error', () => {})
+      .once('data', () => {
+        const lines = [line, `Content-Length: ${body.length}`];
+        socket.write(head(`HTTP/1.1 ${status} X`, lines) + body.slice(0, 10));
+        setImmediate(() => socket.write(body.slice(10)));
+      });
+  }).listen(0, '127.0.0.1');
+  await once(refusing, 'listening');
+  const { port } = refusing.address() as AddressInfo;
+  await proxied.know(`127.0.0.1:${port}`);
+  const proxy = await proxied.to(`http://127.0.0.1:${port}`);
+  running.push(proxy);
+  const lines = [`Host: 127.0.0.1:${proxy.port}`, 'Connection: Upgrade', 'Upgrade: websocket'];
+  const answer = await exchange(proxy.port, head('GET / HTTP/1.1', lines));
+  refusing.close();
+  expect(answer.status).toBe(status);
+  expect(answer.headers['content-length']).toBe(String(body.length));
+  expect(answer.body).toBe(body);
 });

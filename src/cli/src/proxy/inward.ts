@@ -20,7 +20,7 @@ import {
 } from './reply';
 import type { Answered, Server } from './server';
 import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
-import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
+import { joinSockets, refuseUpgrade, watchClient, writeRefusal, writeUpgrade } from './upgrade';
 
 /** The largest body that is buffered so that it can be signed, in bytes: the default of `maxAnswerBytes`. */
 const MAX_ANSWER_BYTES = 1_048_576;
@@ -143,8 +143,11 @@ export class Inward {
       const { statusCode: status } = answer.response;
       const seen = { method: request.method, path: shownPath(request.url), status, caller };
       this.#options.journal.passed({ ...seen, upgraded: answer.upgraded !== undefined });
-      writeUpgrade(socket, headOf(answer.response), answer);
-      if (answer.upgraded === undefined) return;
+      if (answer.upgraded === undefined) {
+        writeRefusal(socket, headOf(answer.response), answer.response);
+        return;
+      }
+      writeUpgrade(socket, headOf(answer.response), answer.response);
       joinSockets({ socket, head }, answer.upgraded);
       this.#watch(request, socket, verdict.mayStillCall);
     } catch (error) {

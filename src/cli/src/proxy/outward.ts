@@ -13,9 +13,10 @@ import { bodyLength } from './lines/framing';
 import { endToEnd, valuesOf } from './lines/header-lines';
 import type { NameFacts } from './lines/names';
 import { type AnswerHead, answerTo, closeUnread, headOf, relay, releaseAfter, reply } from './reply';
+import type { Answered } from './server';
 import type { Gathered, Spool } from './spool';
 import { CALL, type Call, Probed } from './transport';
-import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
+import { joinSockets, refuseUpgrade, watchClient, writeRefusal, writeUpgrade } from './upgrade';
 
 /** How {@link Outward} signs. */
 export interface OutwardOptions extends DestinationOptions {
@@ -100,16 +101,7 @@ export class Outward {
     const head = leadingHere(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
     closeUnread(request, response);
     journal.passedWith(response, { request, status: head.status, startMs });
-    if (call.isUntouched) {
-      relay(response, { head, body: call.answer.response, holdsBytes: 0 });
-      return;
-    }
-    if (answer.body === null) {
-      call.answer.response.resume();
-      relay(response, { head, body: Readable.from([]), holdsBytes: 0 });
-      return;
-    }
-    const body = Readable.fromWeb(answer.body as NodeStream);
+    const body = bodyFor(call.answer, { call, answer });
     body.once('error', (error) => {
       if (isAmeshError(error)) journal.failed(request, answerTo(error), startMs);
     });
@@ -127,13 +119,17 @@ export class Outward {
       const call = toCall(request, { isUpgrade: true });
       const init = { method: 'GET', headers: call.headers, signal: controller.signal };
       // Nothing can prove the bytes after the handshake.
-      await this.#fetchUpgrade(url, call, init).finally(stop);
+      const answer = await this.#fetchUpgrade(url, call, init).finally(stop);
       if (call.answer === undefined) throw new Error('There is no response.');
       const answerHead = headOf(call.answer.response);
       const seen = { method: request.method, path: shownPath(request.url), status: answerHead.status };
       this.#options.journal.passed({ ...seen, upgraded: call.answer.upgraded !== undefined });
-      writeUpgrade(socket, answerHead, call.answer);
-      if (call.answer.upgraded !== undefined) joinSockets({ socket, head }, call.answer.upgraded);
+      const { response, upgraded } = call.answer;
+      if (upgraded === undefined) writeRefusal(socket, answerHead, bodyFor(call.answer, { call, answer }));
+      else {
+        writeUpgrade(socket, answerHead, response);
+        joinSockets({ socket, head }, upgraded);
+      }
     } catch (error) {
       const answer = answerTo(error);
       this.#options.journal.failed(request, answer, startMs);
@@ -170,8 +166,17 @@ interface Passing {
 
 interface Received {
   readonly call: Call;
+  /** What `amesh.fetch` has returned. */
   readonly answer: Response;
   readonly startMs: number;
+}
+
+/** The body to pass on. `amesh.fetch` may have read from the body of the server. */
+function bodyFor({ response }: Answered, { call, answer }: Pick<Received, 'call' | 'answer'>): Readable {
+  if (call.isUntouched) return response;
+  if (answer.body !== null) return Readable.fromWeb(answer.body as NodeStream);
+  response.resume();
+  return Readable.from([]);
 }
 
 /** Throws the error of `amesh.fetch`. If it is about the request that arrived, it is no fault of this proxy. */

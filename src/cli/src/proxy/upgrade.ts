@@ -1,7 +1,6 @@
-import { STATUS_CODES } from 'node:http';
-import { type Duplex, pipeline } from 'node:stream';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import { type Duplex, pipeline, type Readable } from 'node:stream';
 import type { AnswerHead } from './reply';
-import type { Answered } from './server';
 
 /** Refuses an upgrade, and ends the connection. */
 export function refuseUpgrade(
@@ -27,22 +26,22 @@ export function refuseUpgrade(
 
 const LINGER_MS = 1000;
 
-/** Writes the response of a server to an upgrade: 101, or any other response. */
-export function writeUpgrade(
-  socket: Duplex,
-  { status, lines }: AnswerHead,
-  { response, upgraded }: Answered,
-): void {
-  const own =
-    upgraded === undefined
-      ? ['connection', 'close']
-      : ['connection', 'Upgrade', 'upgrade', response.headers.upgrade ?? 'websocket'];
+/** Writes the 101 of a server. */
+export function writeUpgrade(socket: Duplex, head: AnswerHead, { headers }: IncomingMessage): void {
+  writeHead(socket, head, ['connection', 'Upgrade', 'upgrade', headers.upgrade ?? 'websocket']);
+}
+
+/** Writes any other response of a server to an upgrade. Its body ends with the connection, since its length may not be known. */
+export function writeRefusal(socket: Duplex, head: AnswerHead, body: Readable): void {
+  writeHead(socket, head, ['connection', 'close']);
+  pipeline(body, socket, () => socket.destroy());
+}
+
+function writeHead(socket: Duplex, { status, lines }: AnswerHead, own: readonly string[]): void {
   let head = statusLine(status);
   for (let i = 0; i + 1 < lines.length; i += 2) head += `${lines[i]}: ${lines[i + 1]}\r\n`;
   for (let i = 0; i + 1 < own.length; i += 2) head += `${own[i]}: ${own[i + 1]}\r\n`;
   socket.write(`${head}\r\n`, 'latin1');
-  // The body ends with the connection, since its length may not be known.
-  if (upgraded === undefined) pipeline(response, socket, () => socket.destroy());
 }
 
 function statusLine(status: number): string {
