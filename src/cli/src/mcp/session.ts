@@ -28,6 +28,10 @@ export class McpSession {
   #begun: { readonly initialize: string; readonly agreed: string } | undefined;
   #initialized: string | undefined;
   #renewing: Promise<Failure | undefined> | undefined;
+  /** Whether the server has ended the session, and no other one has begun. */
+  #isLost = false;
+  /** Why no other one can begin. */
+  #over: WrongMessageError | undefined;
   #listening = new AbortController();
 
   /** @param waitMs the wait before a lost stream is opened again, in milliseconds */
@@ -80,13 +84,20 @@ export class McpSession {
     await response.body?.cancel().catch(() => {});
   }
 
-  /** Sends a message. If the server has forgotten the session, it is begun again, once (MCP, "Session Management", 4). */
+  /**
+   * Sends a message, once no new session is being begun. If the server has forgotten the session, it is begun again, once (MCP,
+   * "Session Management", 4).
+   */
   async #post({ text }: Message): Promise<Heard | Failure> {
+    const without = await (this.#isLost ? this.#renew() : undefined);
+    if (without !== undefined) return without;
     const { sessionId } = this.#remote;
     const heard = await this.#postOnce(text);
     if (heard.response.status !== 404 || sessionId === undefined || heard.refusal !== undefined) return heard;
     await heard.response.body?.cancel().catch(() => {});
-    const failure = await this.#renew(sessionId);
+    // Several requests may notice that at the same time.
+    const isFirst = this.#remote.sessionId === sessionId;
+    const failure = await (isFirst || this.#isLost ? this.#renew() : undefined);
     return failure ?? this.#postOnce(text);
   }
 
@@ -96,6 +107,9 @@ export class McpSession {
   }
 
   async #begin(request: Extract<Message, { kind: 'request' }>): Promise<Failure | undefined> {
+    await this.#renewing?.catch(() => {});
+    this.#isLost = false;
+    this.#over = undefined;
     this.#listening.abort();
     this.#remote.sessionId = undefined;
     this.#remote.protocolVersion = undefined;
@@ -111,12 +125,18 @@ export class McpSession {
     });
   }
 
-  /** @param ended the session that the server no longer knows. Several requests may notice that at the same time. */
-  #renew(ended: string): Promise<Failure | undefined> {
-    if (this.#remote.sessionId !== ended && this.#renewing === undefined) return Promise.resolve(undefined);
-    this.#renewing ??= this.#beginAgain().finally(() => {
-      this.#renewing = undefined;
-    });
+  /** Begins the session again. Whatever is sent meanwhile waits for that. */
+  #renew(): Promise<Failure | undefined> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    this.#isLost = true;
+    this.#renewing ??= this.#beginAgain()
+      .then((failure) => {
+        this.#isLost = failure !== undefined;
+        return failure;
+      })
+      .finally(() => {
+        this.#renewing = undefined;
+      });
     return this.#renewing;
   }
 
@@ -139,8 +159,12 @@ export class McpSession {
     });
     if (failure !== undefined) return failure;
     // The client relies on the first capabilities of the server, and does not learn about others.
-    if (!isSame)
-      throw new WrongMessageError('The server is another one now: it can do other things. Start again.');
+    if (!isSame) {
+      this.#over = new WrongMessageError(
+        'The server is another one now: it can do other things. Start again.',
+      );
+      throw this.#over;
+    }
     if (this.#initialized === undefined) return undefined;
     const told = await this.#postOnce(this.#initialized);
     if (!told.response.ok) return answeredFailure(told);
@@ -182,6 +206,7 @@ export class McpSession {
     deliver: SessionEvents['deliver'],
   ): Promise<Failure | undefined> {
     const stream = new MessageStream(this.#remote, this.#signal, this.#waitMs);
+    const { sessionId } = this.#remote;
     let connection: Response | undefined = first;
     for (let inVain = 0; inVain < MAX_IN_VAIN; inVain++) {
       if (connection !== undefined)
@@ -190,7 +215,7 @@ export class McpSession {
           await deliver(message);
           if (message.kind === 'response' && message.id === id) return undefined;
         }
-      if (!stream.isResumable) break;
+      if (!stream.isResumable || this.#remote.sessionId !== sessionId) break; // another session does not have it
       const opened: Awaited<ReturnType<MessageStream['open']>> | undefined = await stream
         .open()
         .catch((error) => {
