@@ -65,7 +65,10 @@ export interface TestCaller extends Calls {
   deny(...scopes: string[]): void;
   /** Removes it from the list, like `amesh revoke`. */
   revoke(): void;
-  /** Puts it back into the list after {@link revoke}, with the scopes that it had. */
+  /**
+   * Puts it back into the list after {@link revoke}, with the scopes that it had. As in production, its delegates stay ended, and
+   * new delegations count 5 minutes after the revocation.
+   */
   restore(): void;
   /**
    * Lends some of its scopes to a delegate, like `amesh delegate`.
@@ -200,7 +203,11 @@ class Caller implements TestCaller {
   }
 
   revoke(): void {
-    this.#parts.list.remove(this.deviceId);
+    const { list, clock } = this.#parts;
+    if (list.get(this.deviceId) === undefined) return; // a second time changes nothing
+    list.remove(this.deviceId);
+    // What its key has signed before stays revoked.
+    this.#device.now = { ...this.#device.now, keysSince: Math.floor(clock.now() / 1000) };
   }
 
   restore(): void {

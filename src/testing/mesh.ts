@@ -42,7 +42,7 @@ export interface TestMeshOptions {
 export interface TestMesh {
   /**
    * The instance of the machine under test: what `createAmesh()` returns in production. Pass it to `verify()` and the adapters.
-   * Every check is real.
+   * Every check is real. Its `sign` signs for any host, since the machine has no targets here.
    */
   readonly amesh: Amesh;
   /** The clock of the machine and of its callers. */

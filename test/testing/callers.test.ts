@@ -76,6 +76,29 @@ describe('a caller', () => {
     await expect(laptop.delegate({ name: 'no spaces', scopes: ['a'] })).rejects.toThrow(TypeError);
   });
 
+  it('keeps its delegates revoked when it is restored, and new ones count after 5 minutes', async () => {
+    const { mesh, app } = await orders();
+    mesh.clock.set(new Date('2030-01-01T00:00:00Z'));
+    const laptop = await mesh.asCaller(app, { scopes: ['orders:list'] });
+    const job = { name: 'report', scopes: ['orders:list'] };
+    const before = await laptop.delegate(job);
+    laptop.restore(); // changes nothing while it is not revoked
+    expect(await statusOf(before)).toBe(200);
+    laptop.revoke();
+    laptop.allow('orders:read');
+    mesh.clock.advance(60_000);
+    laptop.revoke();
+    laptop.restore();
+    expect([await statusOf(laptop), await statusOf(before)]).toEqual([200, 401]);
+    expect(mesh.refusals.at(-1)?.detail).toContain('cut, at 2030-01-01T00:00');
+    expect(await statusOf(await laptop.delegate(job))).toBe(401);
+    mesh.clock.advance(239_000);
+    expect(await statusOf(await laptop.delegate(job))).toBe(401);
+    mesh.clock.advance(1000);
+    const after = await laptop.delegate(job);
+    expect([await statusOf(after), await statusOf(before)]).toEqual([200, 401]);
+  });
+
   it('is unknown to any other mesh, which has other keys', async () => {
     const { app } = await orders();
     const other = await createTestMesh();
