@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { join } from 'node:path';
 import { addDevice, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { randomId, withDevices } from '../support/list-document';
+import { changeDevices, randomId, withDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { useRelay } from '../support/use-relay';
@@ -305,6 +305,25 @@ describe('the list', () => {
       expect(code).toBe(1);
       expect(of.list).toMatchObject({ state: 'failed', message: `${path} is not a regular file.` });
     }
+  });
+
+  it('has callers whose time is over, which do not count', async () => {
+    const machine = await createMachine('prod-api');
+    const callers = ['here', 'ended', 'left'].map(async (name) => (await createMachine()).init(name));
+    for (const caller of await Promise.all(callers)) await trust(machine, caller, 'controller');
+    const [past, later] = [Math.floor(Date.now() / 1000) - 60, Math.floor(Date.now() / 1000) + 8_640_000];
+    const { trust: list } = await openDevice(machine.dir, {});
+    await changeDevices(list, (device) => {
+      if (device.friendlyName === 'ended') return { ...device, expiresAt: past };
+      const lease = { grant: randomId(), expiresAt: past, endsAt: later };
+      return device.friendlyName === 'left' ? { ...device, lease, expiresAt: later } : device;
+    });
+    const { of } = await examine(machine);
+    expect((await machine.allowList()).devices).toHaveLength(3);
+    expect(of.list?.message).toContain(': 1 may call this machine, and it may call 0.');
+    expect(of.hosts?.message).toContain('but 1 machine may call this one');
+    const { stderr } = await machine.amesh(['config', 'hosts', 'a.example']);
+    expect(stderr).toContain('also for the machine that may call this one.');
   });
 
   it('has callers, but no host except localhost', async () => {

@@ -4,6 +4,7 @@ import {
   type MissingPart,
   type PagedList,
   readableDevices,
+  whyEnded,
 } from '@authmesh/sdk/admin/list';
 import { CommandError } from '../errors/errors';
 import { commandHere } from '../words/here';
@@ -89,6 +90,14 @@ export function missingNotes(missing: readonly MissingPart[], omitted?: Omitted)
 /** How many devices in the readable part of a list have a role. */
 export function countRole(list: PagedList, role: 'controller' | 'target'): number {
   return readableDevices(list).devices.filter(({ roles }) => roles.includes(role)).length;
+}
+
+/** How many devices in the readable part of a list may call now: neither the trust in them nor their lease has ended. */
+export function countCallers(list: PagedList): number {
+  const nowMs = Date.now();
+  return readableDevices(list).devices.filter(
+    (device) => device.roles.includes('controller') && whyEnded(device, list.head, nowMs) === null,
+  ).length;
 }
 
 /** How many devices the readable part of a list has. */

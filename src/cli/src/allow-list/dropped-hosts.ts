@@ -1,7 +1,7 @@
 import { type Device, isLoopback, portOf } from '@authmesh/sdk/admin/list';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
-import { countRole } from './devices';
+import { countCallers } from './devices';
 
 /** Says for which hosts this machine no longer accepts requests, and the command that restores them. */
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {
@@ -26,7 +26,7 @@ export interface LostLocalhost {
 /**
  * Warns, before the first host is set, that callers can no longer reach this machine as localhost.
  *
- * @returns null if no caller is affected: there are hosts already, the new ones include localhost, or there is no controller
+ * @returns null if no caller is affected: there are hosts already, the new ones include localhost, or no device may call
  */
 export async function losesLocalhost(
   trust: Device['trust'],
@@ -35,7 +35,7 @@ export async function losesLocalhost(
 ): Promise<LostLocalhost | null> {
   if (before.length > 0 || after.length === 0 || after.some(isLoopback)) return null;
   const list = await trust.read();
-  const callers = countRole(list, 'controller');
+  const callers = countCallers(list);
   if (callers === 0 && list.isWhole) return null;
   const count = list.isWhole ? `${callers} ` : ''; // without all pages, the number is not known
   const who =

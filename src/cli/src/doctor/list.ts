@@ -10,7 +10,7 @@ import {
   readVariable,
   trustOf,
 } from '@authmesh/sdk/admin/list';
-import { countRole, missingError, readDevices } from '../allow-list/devices';
+import { countCallers, countRole, missingError, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { pendingRotations, pendingText } from '../allow-list/rotations';
 import { answersTo, hostsText } from '../machine/machine';
@@ -44,7 +44,7 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {
     ...found(
-      `Sealed, ${where}revision ${list.head.revision}: ${countRole(list, 'controller')} may call this machine, and it may call ${countRole(list, 'target')}.`,
+      `Sealed, ${where}revision ${list.head.revision}: ${countCallers(list)} may call this machine, and it may call ${countRole(list, 'target')}.`,
     ),
     inspected,
   };
@@ -104,7 +104,7 @@ export async function checkHosts(list: PagedList | undefined): Promise<Finding> 
   if (list === undefined && !AMESH_HOSTS) return skipped('There is no list to read them from.');
   const { hosts, from } = answersTo(list ?? { hosts: [] });
   if (hosts.length > 0) return ok(`${hostsText(hosts)} (${from === 'AMESH_HOSTS' ? from : 'the list'}).`);
-  const callers = list === undefined ? 0 : countRole(list, 'controller');
+  const callers = list === undefined ? 0 : countCallers(list);
   if (callers === 0) return ok('localhost only.');
   return warning(
     `localhost only, but ${callers === 1 ? '1 machine' : `${callers} machines`} may call this one. Do they use another name?`,
