@@ -138,17 +138,3 @@ describe('amesh delegate, while the key of the machine is replaced', () => {
     expect((await delegatedSigner(stdout.trim())).delegation.deviceId).toBe(formerId);
   });
 });
-
-describe('amesh doctor URL, while the key of the machine is replaced', () => {
-  it('calls a target that has not accepted the next key with the former one, as programs do', async () => {
-    const machine = await createMachine('laptop');
-    const { origin, deviceId } = await serve(machine, 'orders', 'admin');
-    await machine.amesh(['rotate', origin]);
-    const ran = await machine.amesh(['doctor', origin]);
-    expect(ran.stdout).toContain('verify() accepted this machine.');
-    await note(machine, { [deviceId]: 'accepted' });
-    expect((await machine.amesh(['doctor', origin])).stdout).toContain(
-      'did not accept the signature of this device.',
-    );
-  });
-});
