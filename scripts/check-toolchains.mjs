@@ -222,15 +222,28 @@ const tools = [
     run: ['jest --silent=false 2>/dev/null'],
   },
   {
-    name: 'esbuild and webpack',
-    packages: [...pinned('esbuild'), 'webpack@5.113.0'],
-    files: { 'server.ts': server, 'server.mjs': modules, 'webpack.cjs': webpack },
+    name: 'esbuild, webpack and Rollup',
+    packages: [
+      ...pinned('esbuild'),
+      'rollup@4.64.10',
+      'webpack@5.113.0',
+      '@rollup/plugin-commonjs@28.0.9',
+      '@rollup/plugin-json@6.1.0',
+      '@rollup/plugin-node-resolve@16.0.3',
+    ],
+    files: {
+      'server.ts': server,
+      'server.mjs': modules,
+      'webpack.cjs': webpack,
+      'rollup.config.mjs': block('Bundlers', 'js'),
+    },
     prepare: [
       `${block('Bundlers', 'sh').trim().replace('npx ', '')} --log-level=error`,
       'esbuild server.ts --bundle --platform=node --format=esm --packages=external --outfile=out/server.mjs --log-level=error',
       'node webpack.cjs',
+      'rollup --config --silent',
     ],
-    run: ['node out/server.cjs', 'node out/server.mjs', 'node bundle.cjs'],
+    run: ['node out/server.cjs', 'node out/server.mjs', 'node bundle.cjs', 'node out/rollup.mjs'],
   },
   {
     name: 'pnpm',

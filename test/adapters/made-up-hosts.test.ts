@@ -55,6 +55,16 @@ describe('elsewhere, a URL with another host', () => {
     });
   });
 
+  it('that the framework took from X-Forwarded-Host is one that a proxy may name', async () => {
+    const request = await shown('localhost:3000', 'upstream:8080');
+    request.headers.set('x-forwarded-host', 'localhost:3000');
+    expect(await codeOf(KNOWN, request)).toBe('malformed_header');
+    expect(machines.refusals.at(-1)?.fix).toMatch(
+      /\(localhost:3000\) from the X-Forwarded-Host of your proxy/,
+    );
+    expect(await codeOf({ ...KNOWN, trustForwardedHost: true }, request)).toBe('accepted');
+  });
+
   it('counts as the one that the option names', async () => {
     const options = { authority: 'api.example.com' };
     expect(await codeOf(options, await shown('api.example.com', 'api.example.com'))).toBe('accepted');

@@ -14,7 +14,8 @@ const leave =
   (toRawBody: (bytes: Buffer) => unknown) => (request: object, _response: unknown, bytes: Buffer) =>
     void Object.assign(request, { rawBody: toRawBody(bytes) });
 
-const NO_BYTES = 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).';
+const NO_BYTES =
+  'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }), or rawBody: true in NestJS.';
 const NO_TEXT = 'Put amesh.verify() before it, or use express.raw().';
 const INFLATED = 'Put amesh.verify() before the parser.';
 

@@ -161,7 +161,7 @@ export const SERVER_CODES = /* @__PURE__ */ defineCodes({
     status: 500,
     wire: 'body_parser_ordering_error',
     cause: 'A body parser before amesh.verify() kept no copy of the body.',
-    fix: 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).',
+    fix: 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }), or rawBody: true in NestJS.',
   },
 });
 

@@ -133,7 +133,7 @@ export function hintFor(
   if (code === 'replay_detected') {
     return {
       detail: `This request has been seen before. It was signed ${ageSeconds} s ago.`,
-      fix: 'Look for something that sends requests twice: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Retry amesh.fetch itself, which signs each attempt again. If there is no such thing, somebody recorded the request.',
+      fix: 'Look for something that sends requests twice: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries; or that verifies them twice, such as verify() in front of withAmesh(). Retry amesh.fetch itself, which signs each attempt again. If there is no such thing, somebody recorded the request.',
     };
   }
   // Recognized by the text of checkFreshness(): a separate member would cost bytes in bundles without hints.
@@ -147,11 +147,17 @@ export function hintFor(
 
 /** The authority of a `Request` is the host of its URL. */
 function twoHostsHint({ authority, headers }: RequestView): { readonly fix: string } {
-  const [shown, called = 'api.example.com'] = [authority, headerLines(headers, 'host').join()].map(
-    (text) => normalizeAuthority(text.trim()) ?? undefined, // anything else may be long, or ruin the log
-  );
+  const hostIn = (text: string) => normalizeAuthority(text.trim()) ?? undefined; // anything else may be long, or ruin the log
+  const headerHost = (name: string) => hostIn(headerLines(headers, name).join());
+  const shown = hostIn(authority);
+  const otherwise = 'Otherwise somebody has changed the request.';
+  if (shown !== undefined && headerHost('x-forwarded-host') === shown)
+    return {
+      fix: `If the framework took the host of request.url (${shown}) from the X-Forwarded-Host of your proxy: { trustForwardedHost: true }. ${otherwise}`,
+    };
+  const called = headerHost('host') ?? 'api.example.com';
   return {
-    fix: `If the framework makes up the host of request.url (${shown}), set the one that callers use: { authority: '${called}' }. Otherwise somebody has changed the request.`,
+    fix: `If the framework makes up the host of request.url (${shown}), set the one that callers use: { authority: '${called}' }. ${otherwise}`,
   };
 }
 

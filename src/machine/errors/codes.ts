@@ -4,7 +4,7 @@ import { defineCodes } from '../../core/errors/define-codes';
 export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   no_file_system: {
     cause: 'This runtime has no file system.',
-    fix: 'Use createClient() or createVerifier() of @authmesh/sdk/core with a key of your own.',
+    fix: 'Use createClient() or createVerifier() of @authmesh/sdk/core with a key of your own. If this is a bundle on Node, its bundler has to resolve the condition "node".',
   },
   unknown_target: {
     cause: 'No target in the allow list of this machine has that host.',
