@@ -54,10 +54,14 @@ export function toMiddleware(verifier: Verifier): Middleware {
       return;
     }
     loosen(request, response);
-    verify(verifier, request, response).then(
+    // h3 1 waits for a promise. If it gets none, the end of the connection counts as `next()` there.
+    return verify(verifier, request, response).then(
       (verdict) => {
-        if (!verdict.ok) return refuse(request, response, verdict);
-        if (isOver(response)) return;
+        if (!verdict.ok) {
+          refuse(request, response, verdict);
+          return begun(response);
+        }
+        if (isOver(response)) return never();
         request.authMesh = verdict.caller;
         // A timeout may have answered in the meantime.
         if (!response.headersSent) {
@@ -69,10 +73,25 @@ export function toMiddleware(verifier: Verifier): Middleware {
           if (verdict.proof !== undefined) proveAnswer(request, response, verdict.proof);
         }
         next();
+        return undefined;
       },
-      (error) => fail(request, response, next, error),
+      (error) => {
+        fail(request, response, next, error);
+        return begun(response);
+      },
     );
   };
+}
+
+/** Settles as soon as others see that there is a response. */
+function begun(response: NodeResponse): Promise<void> | undefined {
+  if (response.headersSent || response.writableEnded) return undefined;
+  return new Promise((resolve) => void (response as ServerResponse).once('finish', resolve));
+}
+
+/** For a request that nobody may handle. Nothing keeps the promise. */
+function never(): Promise<void> {
+  return new Promise(() => {});
 }
 
 /** Async, so that it rejects instead of throwing into the server. */
