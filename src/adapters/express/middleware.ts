@@ -25,7 +25,8 @@ declare global {
 export type Middleware = (
   request: IncomingMessage | Http2ServerRequest,
   response: ServerResponse | Http2ServerResponse,
-  next: (error?: unknown) => void,
+  // biome-ignore lint/suspicious/noExplicitAny: some servers have a callback that takes only an Error
+  next: (error?: any) => void,
 ) => void;
 
 /** A request after `amesh.verify()`, for servers without Express, whose types do not include it. */
