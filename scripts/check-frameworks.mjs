@@ -9,146 +9,15 @@ import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { frameworks, JSON_TYPE, UNAUTHORIZED } from './frameworks.mjs';
 import { Trial } from './trial.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const pinned = (...names) => names.map((name) => `${name}@${devDependencies[name]}`);
 const page = readFileSync(join(root, 'docs/frameworks.md'), 'utf8');
 
 const HOST = 'api.example.com';
-const JSON_TYPE = { 'content-type': 'application/json' };
-const ORDER = '{"amount":100}';
-const ORDERED = '200 {"from":"laptop","amount":100}';
-const UNAUTHORIZED = '401 {"error":"unauthorized"}';
-
-const served = ['tsx@4.23.15', 'srvx@1.0.8', ...pinned('typescript', '@types/node')];
-const types = [
-  'tsc --noEmit --strict --target es2023 --skipLibCheck --module nodenext --types node --allowImportingTsExtensions *.ts',
-];
-
-/** Protects a route of its own, beside the program of the page. */
-const nextProxy = `import { createServerVerifier } from '@authmesh/sdk/workers';
-import { type NextRequest, NextResponse } from 'next/server';
-
-const verifier = createServerVerifier();
-export async function proxy(request: NextRequest) {
-  const verdict = await verifier.verify(request.clone() as Request);
-  if (!verdict.ok) return verdict.response;
-  const headers = new Headers(request.headers);
-  headers.set('x-caller', verdict.caller.friendlyName);
-  return NextResponse.next({ request: { headers } });
-}
-export const config = { matcher: '/api/proxied' };
-`;
-const nextProxied = `export async function POST(request: Request) {
-  const { amount } = await request.json();
-  return Response.json({ from: request.headers.get('x-caller'), amount });
-}
-`;
-const svelteConfig = `import adapter from '@sveltejs/adapter-node';
-import { sveltekit } from '@sveltejs/kit/vite';
-export default { plugins: [sveltekit({ adapter: adapter() })] };
-`;
-const svelteProtected = `export async function POST({ request, locals }) {
-  const { amount } = await request.json();
-  return Response.json({ from: locals.caller.friendlyName, amount });
-}
-`;
-
-/**
- * Each has the heading of its section, whose files and commands it takes; the last command is the server. `calls` are paths,
- * bodies and answers of signed requests; those with `isProtected` are also sent unsigned, and with another body than signed.
- */
-const frameworks = [
-  {
-    name: 'Elysia',
-    packages: [...served, 'elysia@1.4.30'],
-    prepare: types,
-    calls: [{ path: '/api/orders', body: ORDER, answer: ORDERED, isProtected: true }],
-  },
-  {
-    name: 'GraphQL Yoga',
-    packages: [...served, 'graphql-yoga@5.24.1', 'graphql@16.15.0', '@whatwg-node/server@0.11.0'],
-    prepare: types,
-    calls: [
-      { path: '/graphql', body: '{"query":"{ from }"}', answer: '200 {"data":{"from":"laptop"}}' },
-      {
-        path: '/graphql',
-        body: '{"query":"mutation { order(amount: 100) }"}',
-        answer: '200 {"data":{"order":"100 for laptop"}}',
-        isProtected: true,
-      },
-    ],
-  },
-  {
-    name: 'tRPC',
-    packages: [...served, '@trpc/server@11.25.2', '@trpc/client@11.25.2', 'zod@4.6.7'],
-    prepare: types,
-    calls: [
-      {
-        path: '/trpc/order',
-        body: ORDER,
-        answer: '200 {"result":{"data":{"from":"laptop","amount":100}}}',
-        isProtected: true,
-      },
-    ],
-    client: {
-      command: 'AUTH_MESH_DIR=$CALLER_DIR tsx client.ts',
-      prints: "[ 'green tea for laptop', '~ for laptop' ] { from: 'laptop', amount: 100 }",
-    },
-  },
-  {
-    name: 'Next.js',
-    packages: ['next@16.4.6', 'react@19.3.1', 'react-dom@19.3.1', '@types/react@19.3.3', ...served.slice(2)],
-    files: {
-      'tsconfig.json': '{"compilerOptions":{"strict":true}}',
-      'proxy.ts': nextProxy,
-      'app/api/proxied/route.ts': nextProxied,
-    },
-    calls: [
-      { path: '/api/orders', body: ORDER, answer: ORDERED, isProtected: true },
-      { path: '/api/orders?item=green+tea', body: ORDER, answer: ORDERED },
-      { path: '/api/orders?item=green%20tea', body: ORDER, answer: UNAUTHORIZED },
-      { path: '/api/proxied', body: ORDER, answer: ORDERED, isProtected: true },
-      { path: '/api/proxied?item=green+tea', body: ORDER, answer: ORDERED },
-      { path: '/api/proxied?item=green%20tea', body: ORDER, answer: UNAUTHORIZED },
-    ],
-  },
-  {
-    name: 'SvelteKit',
-    node: '22.23.3',
-    packages: [
-      '@sveltejs/kit@3.2.0',
-      '@sveltejs/adapter-node@6.0.1',
-      '@sveltejs/vite-plugin-svelte@7.3.1',
-      'svelte@5.57.3',
-      'vite@8.4.0',
-    ],
-    files: {
-      'vite.config.js': svelteConfig,
-      'src/app.html':
-        '<!doctype html><html><head>%sveltekit.head%</head><body>%sveltekit.body%</body></html>',
-      'src/routes/internal/orders/+server.js': svelteProtected,
-    },
-    calls: [
-      { path: '/api/orders', body: ORDER, answer: ORDERED, isProtected: true },
-      { path: '/internal/orders?item=green%20tea', body: ORDER, answer: ORDERED, isProtected: true },
-      {
-        path: '/api/orders',
-        body: ORDER,
-        headers: {},
-        answer: '403 Cross-site POST form submissions are forbidden',
-      },
-      {
-        path: '/api/orders',
-        body: JSON.stringify({ amount: ' '.repeat(600_000) }),
-        answer: '400 {"error":"body_incomplete"}',
-      },
-    ],
-  },
-];
 
 const trial = new Trial('frameworks', { NEXT_TELEMETRY_DISABLED: '1' });
 const wanted = process.argv.slice(2).filter((name) => name !== '--keep');
@@ -170,9 +39,10 @@ console.log(`${chosen.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
 /** @returns what went wrong */
-async function check({ name, node, packages, files = {}, prepare = [], calls, client }) {
+async function check(framework) {
+  const { name, node, packages, files = {}, prepare = [], calls, left, client } = framework;
   const port = await freePort();
-  const { files: shown, commands } = readSection(name, port);
+  const { files: shown, commands } = readSection(framework, port);
   const dir = await trial.project(name, packages, { ...files, ...shown });
   await trial.sh('npm pkg set type=module', dir);
   const bin = await trial.nodeBin(node);
@@ -189,6 +59,13 @@ async function check({ name, node, packages, files = {}, prepare = [], calls, cl
       const printed = (await trial.sh(client.command, dir, bin)).trim();
       if (printed !== client.prints) problems.push(`${client.command} printed: ${printed}`);
     }
+    if (left) problems.push(...(await problemsOfLeaving(left, port, server.output)));
+    const proven = calls.filter(({ isProven }) => isProven);
+    if (proven.length > 0) await trial.introduce(`localhost:${port}`);
+    for (const { path, body, answer } of proven)
+      problems.push(
+        ...(await problemsOf({ path, body, answer, answers: 'required' }, `http://localhost:${port}`)),
+      );
     return problems.length === 0 ? '' : [...problems, server.output()].join('\n');
   } catch (error) {
     throw new Error(`${error.message}\n${error.stdout ?? ''}${server.output()}`);
@@ -198,29 +75,51 @@ async function check({ name, node, packages, files = {}, prepare = [], calls, cl
 }
 
 /** Sends a signed request, and those that have to be refused. */
-async function problemsOf({ path, body, headers = JSON_TYPE, answer, isProtected = false }, origin) {
+async function problemsOf(call, origin) {
+  const { path, method = 'POST', body, headers = JSON_TYPE, answer, isProtected = false, answers } = call;
   const { createAmesh } = trial.sdk();
-  const settings = { dir: trial.caller, env: {} };
+  const settings = { dir: trial.caller, env: {}, answers };
   const signing = createAmesh(settings).fetch;
   const changing = createAmesh({
     ...settings,
     fetch: (url, init) => fetch(url, { ...init, body: body.replace('100', '999') }),
   }).fetch;
   const expected = [['signed', signing, answer]];
-  if (isProtected) expected.push(['unsigned', fetch, UNAUTHORIZED], ['changed', changing, UNAUTHORIZED]);
+  if (isProtected) expected.push(['unsigned', fetch, UNAUTHORIZED]);
+  if (isProtected && body !== undefined) expected.push(['changed', changing, UNAUTHORIZED]);
   const problems = [];
   for (const [kind, send, wanted] of expected) {
-    const response = await send(origin + path, { method: 'POST', headers, body });
+    const response = await send(origin + path, { method, headers, body });
     const got = `${response.status} ${await response.text()}`;
     if (got !== wanted) problems.push(`${path}, ${kind}: ${got.slice(0, 500)}, not ${wanted}`);
   }
   return problems;
 }
 
+/** A client sends the head of a signed request, and leaves: the handler, which would print REACHED, may not run. */
+async function problemsOfLeaving({ path, body }, port, output) {
+  async function send(_url, { method, headers }) {
+    const fields = { ...Object.fromEntries(new Headers(headers)), 'content-length': body.length };
+    const call = request({ port, method, path, headers: fields }).on('error', () => {});
+    call.flushHeaders();
+    await sleep(200);
+    call.destroy();
+    await sleep(300);
+    return new Response();
+  }
+  const { fetch } = trial.sdk().createAmesh({ dir: trial.caller, env: {}, fetch: send });
+  await fetch(`http://localhost:${port}${path}`, { method: 'DELETE', body });
+  return output().includes('REACHED') ? [`${path}: a request without its body has reached a handler`] : [];
+}
+
 /** In production, callers use another name than `localhost`. */
 async function problemsOfHosts({ path, body, headers = JSON_TYPE, answer }, port) {
   const { createAmesh } = trial.sdk();
-  const settings = { dir: trial.caller, env: {}, fetch: (url, init) => fetchFrom(port, new URL(url), init) };
+  const settings = {
+    dir: trial.caller,
+    env: {},
+    fetch: (url, init) => fetchFrom(port, new URL(url), init),
+  };
   const { fetch } = createAmesh(settings);
   const problems = [];
   for (const [host, expected] of [
@@ -253,7 +152,7 @@ function start(command, cwd, bin, port) {
   async function listening() {
     for (let i = 0; i < 300 && child.exitCode === null; i++) {
       if (await fetch(`http://localhost:${port}/`).catch(() => undefined)) return;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await sleep(200);
     }
     throw new Error(`${command} does not answer.`);
   }
@@ -281,17 +180,14 @@ async function freePort() {
 }
 
 /** The files and commands of a section, with another port than 3000, and another host. */
-function readSection(heading, port) {
-  const section = page.split(/^## /m).find((part) => part.startsWith(`${heading}\n`));
+function readSection({ name, commands: others = [] }, port) {
+  const section = page.split(/^## /m).find((part) => part.startsWith(`${name}\n`));
   const files = {};
   const commands = [];
   for (const [, language, block] of section.matchAll(
     /^```(\w+) no-run: run by scripts\/check-frameworks\.mjs\n([\s\S]*?)^```$/gm,
   )) {
-    const text = block
-      .replaceAll("'localhost:3000'", `'localhost:${port}', '${HOST}'`)
-      .replaceAll('AMESH_HOSTS=localhost:3000', `AMESH_HOSTS=localhost:${port},${HOST}`)
-      .replaceAll('3000', String(port));
+    const text = placed(block, port);
     if (language === 'sh')
       commands.push(
         ...text
@@ -301,5 +197,12 @@ function readSection(heading, port) {
       );
     else files[/^\/\/ (\S+)\n/.exec(text)[1]] = text;
   }
-  return { files, commands };
+  return { files, commands: [...commands, ...others.map((command) => placed(command, port))] };
+}
+
+function placed(text, port) {
+  return text
+    .replaceAll("'localhost:3000'", `'localhost:${port}', '${HOST}'`)
+    .replaceAll('AMESH_HOSTS=localhost:3000', `AMESH_HOSTS=localhost:${port},${HOST}`)
+    .replaceAll('3000', String(port));
 }
