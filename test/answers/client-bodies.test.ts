@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { allowUnprovenBody, provenBy } from '@authmesh/sdk/core';
 import { webCrypto } from '@authmesh/sdk/crypto/web';
+import { createAdaptorServer } from '@hono/node-server';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { times } from '../support/full';
 import { askingClient, type Hands, useProvingServer } from '../support/proving-server';
@@ -209,6 +210,17 @@ describe('a proven response', () => {
       expect(await see({ response: proven }, steps)).toEqual(
         await see({ response: new Response(body, { headers: { 'content-type': 'text/plain' } }) }, steps),
       );
+    }
+  });
+
+  it('can be cloned again after a server has replaced the global Response', async () => {
+    server.routes.set('/', () => ({ body: 'right' }));
+    const [native, response] = [Response, await client.fetch(server.origin)];
+    createAdaptorServer({ fetch: () => new Response() }); // which replaces it
+    expect(Response).not.toBe(native);
+    for (const one of [response, await client.fetch(server.origin)]) {
+      const copy = one.clone().clone();
+      expect([await copy.text(), provenBy(copy)?.body]).toEqual(['right', true]);
     }
   });
 

@@ -34,13 +34,14 @@ const proofs = /* @__PURE__ */ attached<Proof>();
 /** Notes what proves a response, and gives that to its clones. */
 export function noteProof(response: Response, proof: Proof): void {
   proofs.set(response, proof);
-  const clone = () => {
-    const copy = Response.prototype.clone.call(response);
+  const { clone } = response; // not that of the global Response, which a server may have replaced in the meantime
+  const value = () => {
+    const copy = clone.call(response);
     takeOver(copy, response);
     noteProof(copy, proof);
     return copy;
   };
-  Object.defineProperty(response, 'clone', { configurable: true, value: clone });
+  Object.defineProperty(response, 'clone', { configurable: true, value });
 }
 
 /** Gives a response those properties of another one that its constructor does not take. */
@@ -50,32 +51,6 @@ export function takeOver(response: Response, { url, redirected, type }: Response
     redirected: { configurable: true, value: redirected },
     type: { configurable: true, value: type },
   });
-}
-
-/**
- * Has the methods that read all of a body read it past its stream.
- *
- * @param readWhole see `CheckedBody`
- */
-export function readInOnePiece(response: Response, readWhole: () => Promise<ArrayBuffer> | null): void {
-  const own = Response.prototype;
-  const method = (name: 'arrayBuffer' | 'text' | 'json', convert: (body: ArrayBuffer) => unknown) => ({
-    configurable: true,
-    value: async () => {
-      const body = readWhole();
-      return body === null ? own[name].call(response) : convert(await body);
-    },
-  });
-  Object.defineProperties(response, {
-    arrayBuffer: method('arrayBuffer', (body) => body),
-    text: method('text', toText),
-    json: method('json', (body) => JSON.parse(toText(body))),
-  });
-}
-
-/** Without a byte order mark, as `text()` of a response has it. */
-function toText(body: ArrayBuffer): string {
-  return new TextDecoder().decode(body);
 }
 
 const originals = attached<Response>();

@@ -1,13 +1,7 @@
 import { gatherCalls } from '#gather';
 import type { ProvingTarget } from '../answers/asking';
-import {
-  type CheckedBody,
-  checkedBody,
-  type ExpectedBody,
-  unreadableBody,
-  WRONG_BODY,
-} from '../answers/checked-body';
-import { copyOf, noteProof, readInOnePiece, takeOver } from '../answers/proven-by';
+import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
+import { copyOf, noteProof, takeOver } from '../answers/proven-by';
 import {
   checkAnswer,
   type ExpectedAnswer,
@@ -161,9 +155,6 @@ export function isLate(response: Response): boolean {
   return refusalOf(response) === 'timestamp_out_of_range';
 }
 
-/** The longest body that is read in one piece, in bytes: a longer one is hashed while it comes. */
-const WHOLE_BYTES = 65_536;
-
 /** How to prove one answer. */
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
@@ -197,19 +188,13 @@ export async function prove(
   }
   let proven: Response;
   try {
-    proven = copyOf(response, body instanceof ReadableStream ? body : (body?.stream ?? null));
+    proven = copyOf(response, body);
   } catch {
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
   const type = fieldValue(head.headers, 'content-type');
   if (type !== fieldValue(headers, 'content-type')) proven.headers.set('content-type', String(type));
-  if (
-    body !== null &&
-    'readWhole' in body &&
-    Number(headers['content-length']) <= Math.min(WHOLE_BYTES, options.limitBytes)
-  )
-    readInOnePiece(proven, body.readWhole);
   noteProof(proven, { target: options.targetId, head });
   return proven;
 }
@@ -218,13 +203,10 @@ function bodyOf(
   response: Response,
   head: ProvenHead,
   { crypto, limitBytes, unproven, allowsUnprovenBody, leavesBody }: ProveOptions,
-): CheckedBody | ReadableStream<Uint8Array<ArrayBuffer>> | null {
+): ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (response.body === null) return null;
   const open = () => streamOf(response);
-  if (head.digest !== null) {
-    const readWhole = () => response.arrayBuffer();
-    return checkedBody({ open, readWhole }, { digest: head.digest, crypto, limitBytes, unproven });
-  }
+  if (head.digest !== null) return checkedBody(open, { digest: head.digest, crypto, limitBytes, unproven });
   if (leavesBody || (head.isStream && allowsUnprovenBody))
     return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
   void discard(response);
