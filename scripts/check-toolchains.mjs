@@ -42,7 +42,7 @@ const jestTest = `test('the server', (done) => {
 `;
 /**
  * The guard lets a signed request in, refuses another one, asks for a scope, and leaves a public route to everybody. A route
- * whose scope is misspelt, empty or missing is open to nobody.
+ * whose scope is misspelt, empty or missing is open to nobody, and one that needs a scope is not public as its controller is.
  */
 const nestMisspelt = `const SCOPES: Record<string, string> = {};
 @Controller('api/misspelt')
@@ -62,15 +62,22 @@ import type { AddressInfo } from 'node:net';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
 import { Controller, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Requires } from './amesh';
+import { Public, Requires } from './amesh';
 import { App } from './app';
 
 ${nestMisspelt}
-@Module({ imports: [App], controllers: [Misspelt] })
-class WithMisspelt {}
+@Public()
+@Controller('api/half')
+class HalfPublic {
+  @Post('0') open() { return 'open'; }
+  @Post('1') @Requires('orders:all') guarded() { return 'open'; }
+  @Post('2') @Public() @Requires('orders:all') both() { return 'open'; }
+}
+@Module({ imports: [App], controllers: [Misspelt, HalfPublic] })
+class WithMore {}
 
 async function main() {
-  const app = await NestFactory.create(WithMisspelt, { rawBody: true, logger: false });
+  const app = await NestFactory.create(WithMore, { rawBody: true, logger: false });
   await app.listen(0, '127.0.0.1');
   const url = 'http://127.0.0.1:' + (app.getHttpServer().address() as AddressInfo).port + '/api/orders';
   const caller = createAmesh({ dir: process.env.CALLER_DIR });
@@ -83,6 +90,9 @@ async function main() {
   const response = await caller.fetch(url, init);
   console.log(response.status, await response.text());
   await callMisspelt(caller, url, init, [500, 500, 500]);
+  const half = await Promise.all([0, 1, 2].map((number) => fetch(new URL('/api/half/' + number, url), init)));
+  const statuses = half.map(({ status }) => status).join();
+  if (statuses !== '201,401,401') throw new Error('a public controller: ' + statuses);
   await app.close();
 }
 main();
