@@ -112,10 +112,14 @@ export function fromUtf8(bytes: Uint8Array): string {
   return strictDecoder.decode(bytes);
 }
 
-/** Whether bytes are the beginning of a text in UTF-8. */
-export function beginsText(bytes: Uint8Array = NO_BYTES): boolean {
+/**
+ * Whether bytes are a text in UTF-8, and not empty.
+ *
+ * @param options `stream` if more bytes follow, so that the last character may be cut
+ */
+export function isText(bytes: Uint8Array | undefined, options: TextDecodeOptions): boolean {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true }) !== '';
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes, options) !== '';
   } catch {
     return false; // also where a stream has something other than bytes
   }

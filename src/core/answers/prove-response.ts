@@ -1,4 +1,4 @@
-import { beginsText } from '../encoding';
+import { isText } from '../encoding';
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER } from './answer';
 import { type HeldBody, holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
@@ -59,7 +59,8 @@ export async function proveHeld(
 
 /** The type of a body that has none. Bun would only name it while it sends a text. */
 function typeOf({ bytes, first }: HeldBody): string {
-  return isBun && beginsText(bytes ?? first) ? 'text/plain;charset=utf-8' : 'application/octet-stream';
+  const isOfText = isBun && isText(bytes ?? first, { stream: bytes === null });
+  return isOfText ? 'text/plain;charset=utf-8' : 'application/octet-stream';
 }
 
 /** Headers that a handler may have passed on from the answer of another target. */

@@ -41,7 +41,7 @@ export function noteProof(response: Response, proof: Proof): void {
     noteProof(copy, proof);
     return copy;
   };
-  Object.defineProperty(response, 'clone', { configurable: true, value });
+  Object.defineProperty(response, 'clone', { configurable: true, writable: true, value });
 }
 
 /** Gives a response those properties of another one that its constructor does not take. */

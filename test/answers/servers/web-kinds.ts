@@ -80,6 +80,10 @@ export const kinds: Readonly<Record<string, Kind>> = {
     text: 'abc',
     covered: ['content-type'],
   },
+  'bytes that are no text, as they end within a character': {
+    answer: () => response(new Uint8Array([0x41, 0xe2])),
+    proof: 'proven',
+  },
   'bytes that are no text': { answer: () => response(new Uint8Array([0xff, 0xfe])), proof: 'proven' },
   'a blob without a type': { answer: () => response(new Blob(['abc'])), proof: 'proven', text: 'abc' },
   'a buffer': { answer: () => response(bytes('abc').buffer), proof: 'proven', text: 'abc' },
