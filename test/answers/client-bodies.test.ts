@@ -224,12 +224,11 @@ describe('a proven response', () => {
     }
   });
 
-  it('lets a program replace its methods, as ky does', async () => {
+  it('lets a program replace its clone()', async () => {
     server.routes.set('/', () => ({ body: 'right' }));
     const response = await client.fetch(server.origin);
-    response.json = async () => 1;
     response.clone = () => response;
-    expect([await response.json(), response.clone()]).toEqual([1, response]);
+    expect(response.clone()).toBe(response);
   });
 
   it('has a body that is checked however it is read', async () => {
