@@ -215,9 +215,8 @@ describe('a proven response', () => {
 
   it('can be cloned again after a server has replaced the global Response', async () => {
     server.routes.set('/', () => ({ body: 'right' }));
-    const [native, response] = [Response, await client.fetch(server.origin)];
+    const response = await client.fetch(server.origin);
     createAdaptorServer({ fetch: () => new Response() }); // which replaces it
-    expect(Response).not.toBe(native);
     for (const one of [response, await client.fetch(server.origin)]) {
       const copy = one.clone().clone();
       expect([await copy.text(), provenBy(copy)?.body]).toEqual(['right', true]);
