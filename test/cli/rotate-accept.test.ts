@@ -107,7 +107,8 @@ describe('amesh rotate refuse', () => {
     );
     const { devices } = await machine.allowList();
     expect(devices.map(({ deviceId }) => deviceId)).toEqual([former.deviceId]);
-    expect(devices[0]).not.toHaveProperty('next');
+    expect(devices[0]).toMatchObject({ roles: ['controller'], next: next.deviceId }); // it answers the owner's withdrawal
+    expect(devices[0]).not.toHaveProperty('retiresAt');
     expect(objectOf(await machine.amesh(['rotate', 'refuse', 'laptop', '--yes', '--json']))).toMatchObject({
       ok: false,
       error: { code: 'no_rotation' },

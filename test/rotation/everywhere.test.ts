@@ -181,7 +181,8 @@ function rotationsAt(kind: Kind): void {
   }
   const nextOf = async () => {
     const { devices } = { devices: await target.list() };
-    return devices.find(({ deviceId }) => deviceId === caller.deviceId)?.next;
+    const named = devices.find(({ deviceId }) => deviceId === caller.deviceId)?.next;
+    return devices.find(({ deviceId }) => deviceId === named)?.deviceId; // undefined once it was withdrawn
   };
   const changed = (lines: readonly Line[], change: (value: string) => string | null): Line[] =>
     lines.flatMap(([name, value]): Line[] => {

@@ -406,13 +406,15 @@ describe('The former key', () => {
   it('takes back with a statement what waits, and what was accepted', async () => {
     const verifier = target.verifierWith({ acceptRotation: 'auto' });
     for (const how of [{}, { verifier }]) {
-      const rotation = await target.statement(target.caller, await newKey());
+      const named = await newKey();
+      const rotation = await target.statement(target.caller, named);
       await target.call(target.caller, { rotation, ...how });
       const back = { rotation: `withdraw=${rotation}`, ...how };
       expect(await target.call(target.caller, back)).toMatchObject({ answer: 'withdrawn' });
       const [device, ...others] = await target.list();
       expect(others).toEqual([]);
-      expect(device).not.toHaveProperty('next');
+      expect(device?.next).toBe(named.deviceId); // to say "withdrawn" again
+      expect(device).not.toHaveProperty('retiresAt');
     }
     expect(told('withdrew its next key')).toHaveLength(2);
   });
@@ -452,7 +454,7 @@ describe('The former key', () => {
     expect(others).toEqual([]);
     expect(device).toMatchObject({ deviceId: target.caller.deviceId, friendlyName: 'notebook' });
     expect(device).not.toHaveProperty('retiresAt');
-    expect(device).not.toHaveProperty('next');
+    expect(device?.next).toBe(next.deviceId); // to say "withdrawn" again
   });
 
   it('ends its own time, 25 hours from then', async () => {

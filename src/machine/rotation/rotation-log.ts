@@ -26,7 +26,7 @@ const WHY = {
   own: 'The next key is the key of this target.',
   time: 'The statement is more than 30 days old, or from the future.',
   off: 'This target accepts no next keys: acceptRotation is false.',
-  key: 'The next key is in the list already, was revoked or refused, or is a working key; or the statement is from before the keys of the device were cut.',
+  key: 'The next key is in the list already, was revoked or refused, is a former key of the device, or is a working key; or the statement is from before the keys of the device were cut.',
 } as const;
 
 /** Logs once what became of the next key of a caller, and the command to type. */

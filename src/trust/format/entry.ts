@@ -31,7 +31,7 @@ export interface DeviceEntry {
   readonly keys?: readonly ProvingKey[];
   /** The IDs that the device had before its key was rotated, the latest last: the first one and the latest 15. */
   readonly was?: readonly string[];
-  /** The ID that the device has after the rotation: that of its next key. */
+  /** The ID that the device has after the rotation: that of its next key. It stays here after that key was withdrawn or refused. */
   readonly next?: string;
   /**
    * Unix seconds after which this entry no longer counts, because `next` has replaced it. Until then it has the rights of `next`.

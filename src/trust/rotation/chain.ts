@@ -40,6 +40,20 @@ export async function chainOf(draft: ListDraft, id: string): Promise<string[]> {
 }
 
 /**
+ * The IDs of the keys that have followed that of a device, in their order, even of a pending one. The key itself is not among them,
+ * not even in a circle.
+ */
+export async function followersOf(draft: ListDraft, former: DeviceEntry): Promise<string[]> {
+  const ids = new Set<string>();
+  let entry = await nextEntryOf(draft, former);
+  while (entry !== undefined && entry.deviceId !== former.deviceId && !ids.has(entry.deviceId)) {
+    ids.add(entry.deviceId);
+    entry = await nextEntryOf(draft, entry);
+  }
+  return [...ids];
+}
+
+/**
  * The entry that follows another one. The entries of former keys leave the list page by page, so the next entry may be gone first.
  */
 async function nextOf(draft: ListDraft, entry: DeviceEntry): Promise<DeviceEntry | undefined> {

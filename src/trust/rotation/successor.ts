@@ -52,6 +52,7 @@ export async function proposeSuccessor(
     if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // its keys were cut off later
     if (isOwn(draft, nextId, nextKey) || isWorkingKey(nextId)) return 'refused';
     if ((await draft.find(nextId)) !== undefined) return 'refused'; // it is in the list, or was revoked
+    if (former.was?.includes(nextId)) return 'refused'; // whoever has that former key would get the device back with it
     await addPending(draft, former, rotation, nowSeconds);
   } else if (former.next !== nextId) {
     const present = (await draft.device(await currentOf(draft, formerId))) ?? former;
@@ -178,11 +179,9 @@ export async function refuseSuccessor(
   nowSeconds: number,
 ): Promise<DeviceEntry> {
   const { former, next } = await expectPending(draft, id);
-  const { next: _, ...device } = former;
-  await draft.put(device);
   const until = nowSeconds + REFUSED_SECONDS;
   await draft.bury({ deviceId: next.deviceId, revokedAt: nowSeconds, until });
-  return device;
+  return former; // it still names the key, so that its owner learns that the key does not count
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Rotation } from '../../core/rotation/rotation';
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
 import type { DeviceEntry, DeviceLine, Tombstone } from '../format/entry';
-import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
+import { buryAll, chainOf, currentOf, followersOf, nextEntryOf } from './chain';
 import { ON_ITS_WAY_SECONDS } from './successor';
 
 /**
@@ -24,13 +24,12 @@ export async function withdrawSuccessor(
   nowSeconds: number,
 ): Promise<boolean> {
   const former = await draft.device(formerId);
-  const first = former && (await nextEntryOf(draft, former));
-  if (former === undefined || first === undefined) return false;
-  const { next: _, retiresAt, ...device } = former;
-  if (retiresAt !== undefined && retiresAt < nowSeconds) return false;
-  const before = new Set([formerId, ...(former.was ?? [])]);
-  const later = (await chainOf(draft, first.deviceId)).filter((id) => !before.has(id));
+  if (former === undefined) return false;
+  const later = await laterThan(draft, former);
   if (!later.includes(nextId)) return false;
+  const { retiresAt, ...rest } = former;
+  if (retiresAt !== undefined && retiresAt < nowSeconds) return false;
+  const device = { ...rest, next: nextId }; // remembers the key, to say the same if it is asked again
   if (retiresAt === undefined) await draft.put(device);
   else {
     const last = await draft.device(await currentOf(draft, formerId));
@@ -39,6 +38,20 @@ export async function withdrawSuccessor(
   }
   await buryAll(draft, later, nowSeconds);
   return true;
+}
+
+/**
+ * The IDs of all keys that a device has had after this one, even of those whose entries have left the list. In lists of earlier
+ * versions, a key that came before this one may have followed it.
+ */
+async function laterThan(draft: ListDraft, former: DeviceEntry): Promise<string[]> {
+  const following = await followersOf(draft, former);
+  const [first] = following;
+  if (first === undefined) return [];
+  const before = new Set(former.was);
+  for (const id of following) before.delete(id);
+  before.add(former.deviceId);
+  return (await chainOf(draft, first)).filter((id) => !before.has(id));
 }
 
 /** A device that calls again, with the rights of the key that had replaced its own. */
@@ -59,7 +72,8 @@ function withRightsOf(
 }
 
 /**
- * Takes back a successor by its ID alone. Anybody can name any ID, so what the list says about other devices is not told.
+ * Takes back a successor by its ID alone. Anybody can name any ID, so what the list says about other devices is not told, not even
+ * that they were revoked.
  */
 export async function withdrawById(
   draft: ListDraft,
@@ -68,7 +82,17 @@ export async function withdrawById(
   nowSeconds: number,
 ): Promise<Withdrawn> {
   if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return 'withdrawn';
-  return (await draft.tombstone(nextId)) === undefined ? 'refused' : 'withdrawn';
+  return (await hasEnded(draft, formerId, nextId)) ? 'withdrawn' : 'refused';
+}
+
+/**
+ * Whether a key was the next one of a device, and was withdrawn or refused. The entry of the device names one such key, and those
+ * that were withdrawn with it have the same time.
+ */
+async function hasEnded(draft: ListDraft, formerId: string, nextId: string): Promise<boolean> {
+  const { next = '' } = (await draft.device(formerId)) ?? {};
+  const [asked, last] = [await draft.tombstone(nextId), await draft.tombstone(next)];
+  return asked !== undefined && asked.revokedAt === last?.revokedAt;
 }
 
 /**
@@ -83,14 +107,24 @@ export async function withdrawStatement(
 ): Promise<Withdrawn> {
   if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return 'withdrawn';
   const known = await draft.find(nextId);
-  if (known?.kind === 'device') return stateOf(known.device, nowSeconds);
   if (known?.kind === 'foreign') return 'refused'; // a newer version may know its algorithm
   const former = await draft.device(formerId);
+  if (known?.kind === 'device') {
+    const isOwn = former !== undefined && (await isSameDevice(draft, former, nextId));
+    return isOwn ? 'refused' : stateOf(known.device, nowSeconds);
+  }
   const hasOther = former !== undefined && (await nextEntryOf(draft, former)) !== undefined;
   if (known === undefined) await buryAll(draft, [nextId], nowSeconds);
   // Not while another key is named: a thief who takes the owner's key back again and again would never be found out.
   else if (!hasOther) await buryAgain(draft, known.tombstone, nowSeconds);
   return 'withdrawn';
+}
+
+/** Whether one of two keys has followed the other one. */
+async function isSameDevice(draft: ListDraft, former: DeviceEntry, otherId: string): Promise<boolean> {
+  if ((await followersOf(draft, former)).includes(otherId)) return true;
+  const other = await draft.device(otherId);
+  return other !== undefined && (await followersOf(draft, other)).includes(former.deviceId);
 }
 
 /** What a list says about a device that stays. An end in the past may be moved, so such a device counts. */
