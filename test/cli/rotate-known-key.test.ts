@@ -47,6 +47,13 @@ async function note({ dir }: Machine, states: Record<string, string>): Promise<v
   await writeFile(path, JSON.stringify(file));
 }
 
+/** The rotation as an interrupted withdrawal leaves it: marked, but the identity still has the next key. */
+async function mark({ dir }: Machine): Promise<void> {
+  const path = join(dir, 'rotation.json');
+  const file = JSON.parse(await readFile(path, 'utf8'));
+  await writeFile(path, JSON.stringify({ ...file, withdrawnAt: file.startedAt }));
+}
+
 async function use(secret: string, url: string): Promise<number> {
   const signer = await delegatedSigner(secret.trim());
   return (await createClient({ signer }).fetch(url)).status;
@@ -136,5 +143,48 @@ describe('amesh delegate, while the key of the machine is replaced', () => {
     await machine.amesh(['rotate', 'withdraw', '--yes']);
     const { stdout } = await machine.amesh([...LEND, '--target', 'orders']);
     expect((await delegatedSigner(stdout.trim())).delegation.deviceId).toBe(formerId);
+  });
+
+  it('signs with the former key while the rotation is withdrawn: the next one ends with the next request', async () => {
+    const machine = await createMachine('laptop');
+    const { origin, deviceId } = await serve(machine, 'orders', 'auto');
+    const { formerId } = objectOf(await machine.amesh(['rotate', origin, '--json']));
+    await note(machine, { [deviceId]: 'accepted' });
+    await mark(machine);
+    const { stdout } = await machine.amesh([...LEND, '--target', 'orders']);
+    expect((await delegatedSigner(stdout.trim())).delegation.deviceId).toBe(formerId);
+    expect((await createAmesh({ dir: machine.dir, env: {} }).fetch(origin)).status).toBe(200); // withdraws the next key
+    expect(await use(stdout, origin)).toBe(200);
+  });
+
+  it('refuses one delegation while the rotation is withdrawn, if one target was paired since it began', async () => {
+    const machine = await createMachine('laptop');
+    const one = await serve(machine, 'orders', 'auto');
+    const { nextId } = objectOf(await machine.amesh(['rotate', one.origin, '--json']));
+    await note(machine, { [one.deviceId]: 'accepted' });
+    const since = await serve(machine, 'billing', 'auto');
+    await mark(machine);
+    const { code, stdout, stderr } = await machine.amesh([
+      ...LEND,
+      '--target',
+      'orders',
+      '--target',
+      'billing',
+    ]);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toContain(`"billing" (${since.deviceId}) was paired with the next key of this machine`);
+    expect(stderr).toContain('amesh rotate withdraw');
+    const lent = await machine.amesh([...LEND, '--target', 'billing']);
+    expect((await delegatedSigner(lent.stdout.trim())).delegation.deviceId).toBe(nextId);
+  });
+
+  it('names a key to withdraw with the former key while the rotation is withdrawn', async () => {
+    const machine = await createMachine('laptop');
+    const { origin, deviceId } = await serve(machine, 'orders', 'auto');
+    const { nextId } = objectOf(await machine.amesh(['rotate', origin, '--json']));
+    await note(machine, { [deviceId]: 'accepted' });
+    await mark(machine);
+    const { code, stderr } = await machine.amesh(['rotate', 'withdraw', '--next', String(nextId), origin]);
+    expect([code, stderr]).toEqual([0, expect.stringContaining(`✓ ${origin}/: withdrawn.`)]);
   });
 });

@@ -12,10 +12,11 @@ type Named = Pick<TrustedDevice, 'deviceId' | 'friendlyName'>;
 
 /**
  * The key of a machine that some targets know, for what it signs for all of them, such as a delegation. While the key is replaced,
- * that is the former one for each target that has not accepted the next one.
+ * that is the former one for each target that has not accepted the next one. While the next key is withdrawn, it is the former one
+ * for each target of the rotation.
  *
  * @param targets targets in the list of the machine
- * @throws AmeshError `rotation_unfinished` if some of them know only the former key, and others have accepted the next one;
+ * @throws AmeshError `rotation_unfinished` if the former key is right for some of them, and the next one for others;
  *   `rotation_unreadable`; of the key backend
  */
 export async function knownSigner(
@@ -24,18 +25,20 @@ export async function knownSigner(
   env: Env,
 ): Promise<Signer> {
   const rotation = await readRotationFile(store);
-  // Until the next key is used, and after a withdrawal, the present key is the former one.
+  // Until the next key is used, and after the end of a withdrawal, the present key is the former one.
   if (rotation === null || rotation.next.deviceId !== identity.deviceId) return signer;
   const nowMs = Date.now();
   const isBehind = ({ deviceId }: Named) => {
     const told = toldOf(rotation, deviceId); // a target that was paired since knows only the next key
-    return told !== undefined && keyAfter(told, nowMs) === 'former';
+    if (told === undefined) return false;
+    return rotation.withdrawnAt !== undefined || keyAfter(told, nowMs) === 'former';
   };
   const behind = targets.filter(isBehind);
   if (behind.length === 0) return signer;
   const others = targets.filter((target) => !isBehind(target));
   const { backend, ref } = rotation.former.key;
   if (others.length === 0) return findBackend(backend).open(ref, { dir: store.dir, env });
+  if (rotation.withdrawnAt !== undefined) throw withdrawn(others);
   // For how long the former key still counts at these, only they know.
   throw new AmeshError(
     MACHINE_CODES.rotation_unfinished,
@@ -43,6 +46,19 @@ export async function knownSigner(
     {
       fix: 'Make a delegation for each of the two groups. Or announce the next key first',
       command: ['amesh', 'rotate', 'URL'],
+    },
+  );
+}
+
+/** The error while the next key is withdrawn, for targets that know no other key. */
+function withdrawn(targets: readonly Named[]): AmeshError {
+  const were = targets.length === 1 ? 'was' : 'were';
+  return new AmeshError(
+    MACHINE_CODES.rotation_unfinished,
+    `${all(targets)} ${were} paired with the next key of this machine, which is being withdrawn.`,
+    {
+      fix: 'Complete that, and pair again what was paired since the rotation began',
+      command: ['amesh', 'rotate', 'withdraw'],
     },
   );
 }

@@ -95,11 +95,15 @@ async function withdrawOther(device: Device, nextId: string, urls: readonly URL[
   return { json, notes: [...notes, note] };
 }
 
-/** The identity by which a target knows this machine: the former one, until the target has accepted the next key. */
+/**
+ * The identity by which a target knows this machine: the former one, until the target has accepted the next key, and while that is
+ * withdrawn.
+ */
 function knownAs({ identity }: Device, rotation: OwnRotation | null, targetId: string): DeviceIdentity {
   if (rotation === null || rotation.next.deviceId !== identity.deviceId) return identity;
-  const state = rotation.targets[targetId]?.state ?? 'accepted'; // a target that was paired since knows no other key
-  return state === 'accepted' ? identity : rotation.former;
+  const told = rotation.targets[targetId];
+  if (told === undefined) return identity; // a target that was paired since knows no other key
+  return told.state === 'accepted' && rotation.withdrawnAt === undefined ? identity : rotation.former;
 }
 
 /** Whether a next key may still count at a target. Only `withdrawn` says that it does not. */
