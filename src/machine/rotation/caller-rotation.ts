@@ -13,6 +13,9 @@ import { isRecent, latest, type Memory, TargetMemory, type Which } from './targe
 /** How often a process tells a target the next key, until that target accepts it. */
 const TELL_EVERY_MS = 30_000;
 
+/** How often a process tells a target to withdraw a key, once that has said that it does not. */
+const WITHDRAW_AGAIN_MS = 3_600_000;
+
 export interface CallerRotationOptions {
   readonly store: FileStore;
   /** Logs a line once. */
@@ -129,6 +132,9 @@ export class CallerRotation {
 function withdrawalFor(memory: Memory, told: ToldTarget, target: CalledTarget): string | undefined {
   const isKnown = hasSaid(latest(told, memory), 'withdrawn', target);
   if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
+  // Without a proof, somebody in between may have written that answer.
+  const hasKept = memory.kept !== undefined && (memory.kept.isProven || target.proves === false);
+  if (hasKept && isRecent(memory.kept?.atMs, WITHDRAW_AGAIN_MS)) return undefined;
   memory.toldAtMs = performance.now();
   return toWithdrawal(told.statement);
 }

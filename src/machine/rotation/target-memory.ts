@@ -22,6 +22,8 @@ export interface Memory {
   toldAtMs?: number | undefined;
   /** When a request of the next key has last asked for a proof that the target accepts that key, by `performance.now()`. */
   askedAtMs?: number | undefined;
+  /** When the target last said that it does not withdraw the next key, by `performance.now()`, and whether it has proven that. */
+  kept?: { readonly atMs: number; readonly isProven: boolean } | undefined;
   /** What the target has answered, until that is in the folder. */
   learned?: Learned | undefined;
   /** The key that signs since the target refused the other one. */
@@ -90,6 +92,8 @@ export class TargetMemory {
     const isWithdrawal =
       rotation.withdrawnAt !== undefined && answered.rotation === toWithdrawal(told.statement);
     if (!isWithdrawal && told.statement !== answered.rotation) return;
+    if (isWithdrawal && answer !== 'withdrawn' && answer !== 'unavailable')
+      this.#noteKept(answered, rotation);
     const state = stateAfter(isWithdrawal ? 'withdraw' : 'rotate', answer);
     if (state === undefined) return;
     const memory = this.of(targetId);
@@ -101,6 +105,17 @@ export class TargetMemory {
       this.#options.tell(
         `${targetId} refuses the next key of this machine, ${rotation.next.deviceId}. See amesh doctor.`,
       );
+  }
+
+  /** A target that does not withdraw the next key says the same each time, until a person does something there. */
+  #noteKept({ targetId, answer, isProven }: AnsweredRotation, { former, next }: OwnRotation): void {
+    this.of(targetId).kept = { atMs: performance.now(), isProven };
+    const proof = isProven ? '' : ' (not proven)';
+    const why = answer === 'refused' ? 'It may still count there' : 'It is in the list there';
+    const { deviceId } = answer === 'refused' ? former : next;
+    this.#options.tell(
+      `${targetId} does not withdraw ${next.deviceId}, and says ${answer}${proof}. ${why}. On the target: amesh revoke ${deviceId}. To give the target up: amesh rotate withdraw --force`,
+    );
   }
 
   /** Notes that the target has accepted a request that the next key has signed. */
