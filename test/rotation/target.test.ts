@@ -716,15 +716,30 @@ describe('An instance that cannot change its list', () => {
 });
 
 describe('A device that changes its keys again and again', () => {
+  it('may ask for what changes nothing as often as it likes', async () => {
+    const { caller } = target;
+    const verifier = target.verifierWith();
+    const answers = new Set<string | undefined>();
+    for (let i = 0; i < 65; i++)
+      for (const kind of ['withdraw', 'retire']) {
+        const rotation = `${kind}=am_${kind[0]}${String(i).padStart(15, '0')}`;
+        answers.add((await target.call(caller, { rotation, verifier })).answer);
+      }
+    expect([...answers]).toEqual(['refused']);
+    expect(lines().filter((line) => line.includes('is no next key of it'))).toHaveLength(64); // it cannot fill the log with new IDs
+    const rotation = await target.statement(caller, next);
+    expect(await target.call(caller, { rotation, verifier })).toMatchObject({ answer: 'waiting' });
+  });
+
   it('gets "unavailable" after 64 changes, but can still take back what the list knows', async () => {
     const { caller } = target;
     const verifier = target.verifierWith();
     const answers = new Set<string | undefined>();
     for (let i = 0; i < 64; i++) {
-      const rotation = `withdraw=am_${String(i).padStart(16, '0')}`;
+      const rotation = `withdraw=${await target.statement(caller, await newKey())}`;
       answers.add((await target.call(caller, { rotation, verifier })).answer);
     }
-    expect([...answers]).toEqual(['refused']);
+    expect([...answers]).toEqual(['withdrawn']);
     const rotation = await target.statement(caller, next);
     expect(await target.call(caller, { rotation, verifier })).toMatchObject({ answer: 'unavailable' });
     // Another instance has none of these changes.

@@ -67,9 +67,9 @@ describe('A thief who has replaced the key more than once', () => {
   it('cannot keep the owner from that with many changes', async () => {
     const { keys, verifier } = await stolen(2);
     for (let i = 0; i < 62; i++)
-      expect(await answerTo(owner, `withdraw=am_${String(i).padStart(16, '0')}`, { verifier })).toBe(
-        'refused',
-      );
+      expect(
+        await answerTo(owner, `withdraw=${await target.statement(owner, await newKey())}`, { verifier }),
+      ).toBe('withdrawn');
     const [, last] = keys as [Key, Key];
     expect(await answerTo(last, await target.statement(last, await newKey()), { verifier })).toBe(
       'unavailable',
@@ -118,6 +118,7 @@ describe('A next key that an administrator has added as a device of its own', ()
     expect(await answerTo(owner, `withdraw=${statement}`)).toBe('accepted');
     expect(await codeOf(next)).toBeUndefined();
     expect(told(`amesh revoke ${next.deviceId}`)).toHaveLength(1);
+    for (let i = 0; i < 70; i++) expect(await answerTo(owner, `withdraw=${statement}`)).toBe('accepted');
     await target.trust.update((draft) => revokeDevice(draft, next.deviceId, now()));
     await vi.waitFor(async () => expect(await codeOf(next)).toBe('unknown_device'));
     expect(await answerTo(owner, `withdraw=${statement}`)).toBe('withdrawn');

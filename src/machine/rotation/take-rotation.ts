@@ -31,6 +31,9 @@ const MAX_STATEMENTS = 1000;
 /** How long a refusal counts while the list stays the same: later, the statement may show that two parties have the key. */
 const REFUSED_MS = 300_000;
 
+/** How often a device may change its keys. */
+const CHANGES = { burst: 64, everyMs: 60_000 };
+
 /** What is known about a statement. */
 interface Known {
   /** Null if it is not a statement. */
@@ -63,7 +66,9 @@ export class RotationTaker {
   readonly #now: () => number;
   readonly #statements = new Map<string, Known>();
   /** Each change writes the list, and leaves an entry in it for some time. A trusted device must not fill the list. */
-  readonly #limit = new RateLimit({ burst: 64, everyMs: 60_000 });
+  readonly #limit = new RateLimit(CHANGES);
+  /** What changes nothing is only logged, and a trusted device must not fill the log: it can name a new ID each time. */
+  readonly #lines = new RateLimit(CHANGES);
 
   constructor({ accept, device, list, log, now = Date.now }: RotationTakerOptions) {
     this.#accept = accept;
@@ -166,18 +171,28 @@ export class RotationTaker {
     if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
     const { list, device } = acceptance;
     // A successor that the list in memory knows is not counted: nobody can keep an owner from taking a key back.
-    if (!isAfter(list, device.deviceId, nextId)) this.#count(acceptance);
-    const { result: answer, isChanged } = await this.#update(change);
+    let isFree = isAfter(list, device.deviceId, nextId);
+    const { result: answer, isChanged } = await this.#update(async (draft, nowSeconds) => {
+      const result = await change(draft, nowSeconds);
+      if (!draft.isChanged || isFree) return result;
+      this.#count(acceptance);
+      isFree = true; // another process may be faster, then this runs again
+      return result;
+    });
     const isDone = answer === (kind === 'withdraw' ? 'withdrawn' : 'accepted');
-    if (!isDone) this.#note(answer === 'refused' ? 'none' : 'stays', acceptance, nextId);
-    else if (kind === 'retire' || isChanged) this.#note(kind, acceptance, nextId);
+    if (!isDone) {
+      if (this.#lines.take(idOf(acceptance), this.#now()))
+        this.#note(answer === 'refused' ? 'none' : 'stays', acceptance, nextId);
+    } else if (kind === 'retire' || isChanged) this.#note(kind, acceptance, nextId);
     return answer;
   }
 
   /** @throws Error if the device changes its keys too often */
-  #count({ device: { deviceId, formerIds } }: Acceptance): void {
-    if (this.#limit.take(formerIds?.[0] ?? deviceId, this.#now())) return;
-    throw new Error(`${deviceId} wants to change its keys more than 64 times, and more than once a minute.`);
+  #count(acceptance: Acceptance): void {
+    if (this.#limit.take(idOf(acceptance), this.#now())) return;
+    throw new Error(
+      `${acceptance.device.deviceId} wants to change its keys more than 64 times, and more than once a minute.`,
+    );
   }
 
   async #update<T>(
@@ -205,6 +220,11 @@ const EVENTS: Readonly<Record<Proposed, RotationEvent>> = {
   refused: 'key',
   revoked: 'revoked',
 };
+
+/** The ID under which a device is limited, whichever of its keys calls. */
+function idOf({ device: { deviceId, formerIds } }: Acceptance): string {
+  return formerIds?.[0] ?? deviceId;
+}
 
 /** What is wrong with a statement: it is about another device, for another target, or about the key of this machine. */
 function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, list }: Acceptance) {
