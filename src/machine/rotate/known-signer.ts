@@ -21,7 +21,7 @@ type Named = Pick<TrustedDevice, 'deviceId' | 'friendlyName'>;
  */
 export async function knownSigner(
   { identity, signer, store }: Pick<Device, 'identity' | 'signer' | 'store'>,
-  targets: readonly Named[],
+  targets: readonly Pick<TrustedDevice, 'deviceId' | 'friendlyName'>[],
   env: Env,
 ): Promise<Signer> {
   const rotation = await readRotationFile(store);
