@@ -136,6 +136,7 @@ export default defineConfig({
         return { extends: true as const, test: { name, include, isolate: false } };
       }),
     ],
+    setupFiles: ['test/support/no-late-lines.ts'],
     globalSetup: isNamed ? [] : ['test/support/build-first.ts'],
     // For a machine with much else to do; what has to be quick is measured where it is tested.
     testTimeout: 300_000,
