@@ -123,7 +123,8 @@ function addRoutes(app: Hono, path = ''): void {
   app.get(`${path}/stream`, (c) =>
     stream(c, async (out) => {
       await out.write('first');
-      await out.sleep(50); // longer than a busy machine takes for a turn of the event loop
+      // One long pause could be over, on a busy machine, before the event loop has made a single turn.
+      for (let turn = 0; turn < 10; turn++) await out.sleep(2);
       await out.write(' second');
     }),
   );
