@@ -54,3 +54,14 @@ export async function waitAtMost(ms: number, ...works: readonly Promise<void>[])
     stop?.();
   }
 }
+
+/**
+ * Waits until the event loop has made a turn. Not by a timer where there is another way: after a long step, a timer is due before
+ * anything else has run.
+ */
+export function nextTurn(): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve, undefined);
+    else setTimeout(resolve); // on Workers
+  });
+}

@@ -18,6 +18,7 @@ afterEach(async () => {
 });
 
 const LEND = ['delegate', '--name', 'job', '--scope', 'orders:read'];
+const LEND_TO_BOTH = [...LEND, '--target', 'orders', '--target', 'billing'];
 const lineOf = async (machine: Machine) => (await machine.amesh(['trust', 'export'])).stdout.trim();
 
 /** A target that serves, and lets a machine call it. */
@@ -106,7 +107,7 @@ describe('amesh delegate, while the key of the machine is replaced', () => {
     const { nextId } = objectOf(await machine.amesh(['rotate', first.origin, '--json']));
     await note(machine, { [first.deviceId]: 'accepted' });
     const since = await serve(machine, 'billing', 'auto');
-    const { code, stdout } = await machine.amesh([...LEND, '--target', 'orders', '--target', 'billing']);
+    const { code, stdout } = await machine.amesh(LEND_TO_BOTH);
     expect(code).toBe(0);
     expect((await delegatedSigner(stdout.trim())).delegation.deviceId).toBe(nextId);
     for (const { origin } of [first, since]) expect(await use(stdout, origin)).toBe(200);
@@ -120,13 +121,7 @@ describe('amesh delegate, while the key of the machine is replaced', () => {
     ] as const;
     await machine.amesh(['rotate']);
     await note(machine, { [one.deviceId]: 'accepted', [other.deviceId]: 'waiting' });
-    const { code, stdout, stderr } = await machine.amesh([
-      ...LEND,
-      '--target',
-      'orders',
-      '--target',
-      'billing',
-    ]);
+    const { code, stdout, stderr } = await machine.amesh(LEND_TO_BOTH);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain(
       `"billing" (${other.deviceId}) has not accepted the next key of this machine, and`,
@@ -164,13 +159,7 @@ describe('amesh delegate, while the key of the machine is replaced', () => {
     await note(machine, { [one.deviceId]: 'accepted' });
     const since = await serve(machine, 'billing', 'auto');
     await mark(machine);
-    const { code, stdout, stderr } = await machine.amesh([
-      ...LEND,
-      '--target',
-      'orders',
-      '--target',
-      'billing',
-    ]);
+    const { code, stdout, stderr } = await machine.amesh(LEND_TO_BOTH);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain(`"billing" (${since.deviceId}) was paired with the next key of this machine`);
     expect(stderr).toContain('amesh rotate withdraw');

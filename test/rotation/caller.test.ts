@@ -17,7 +17,8 @@ import {
 } from '@authmesh/sdk/admin';
 import { signing } from '@authmesh/sdk/undici';
 import { Agent, request } from 'undici';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { usePassingTime } from '../support/passing-time';
 import { meet, noteOf, type Target } from './targets';
 
 let root = '';
@@ -28,26 +29,12 @@ let target: Target;
 let close: () => Promise<void>;
 let amesh: Amesh;
 
-/** How much later it is than the system says. */
-let laterMs = 0;
-const systemNow = performance.now.bind(performance);
-
-/** Lets time pass, for the clock and for what measures how long ago something was. */
-function pass(ms: number): void {
-  vi.setSystemTime(Date.now() + ms);
-  laterMs += ms;
-}
-
+const pass = usePassingTime();
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-  laterMs = 0;
-  vi.spyOn(performance, 'now').mockImplementation(() => systemNow() + laterMs);
   ({ root, dir, former, caller, target, close } = await meet());
   amesh = createAmesh({ dir, env: {} });
 });
 afterEach(async () => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
   await close();
 });
 

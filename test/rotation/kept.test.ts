@@ -2,32 +2,19 @@ import { createAmesh } from '@authmesh/sdk';
 import { openDevice, readRotationFile, rotateKey, withdrawRotation } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
+import { usePassingTime } from '../support/passing-time';
 import { meet } from './targets';
 
 /** Withdrawals that a target does not carry out. */
 let met: Awaited<ReturnType<typeof meet>>;
 let logged: ReturnType<typeof vi.spyOn>;
 
-/** How much later it is than the system says. */
-let laterMs = 0;
-const systemNow = performance.now.bind(performance);
-
-/** Lets time pass, for the clock and for what measures how long ago something was. */
-function pass(ms: number): void {
-  vi.setSystemTime(Date.now() + ms);
-  laterMs += ms;
-}
-
+const pass = usePassingTime();
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date'] });
-  laterMs = 0;
-  vi.spyOn(performance, 'now').mockImplementation(() => systemNow() + laterMs);
   logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
   met = await meet();
 });
 afterEach(async () => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
   await met.close();
 });
 

@@ -1,5 +1,6 @@
 import { joinBytes } from '../encoding';
 import { isCoded } from '../wire/coding';
+import { nextTurn } from '../within';
 import { isBun } from './proven-by';
 
 /** A body of which everything was read that was there. */
@@ -54,13 +55,6 @@ export function isStream(headers: Headers): boolean {
     headers.has('transfer-encoding') ||
     /^text\/event-stream/i.test(headers.get('content-type') ?? '')
   );
-}
-
-function nextTurn(): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === 'function') setImmediate(resolve, undefined);
-    else setTimeout(resolve); // on Workers
-  });
 }
 
 /** The whole stream again: what was read, what is being read, and the rest. */

@@ -6,6 +6,7 @@ import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encodin
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import type { Fix } from '../../core/errors/define-codes';
 import { LABELS } from '../../core/wire/labels';
+import { nextTurn } from '../../core/within';
 import { NEWER_AMESH, type Tombstone, unknownEntry } from './entry';
 import { type HeadJson, isHead } from './shape';
 import type { Grant, IssuedToken, TakenToken } from './tokens';
@@ -189,14 +190,6 @@ export async function openHead(
   const ownerId = await deviceIdOf(owners[position] as Uint8Array, verifyingCrypto);
   const head = { ...toHead(value), ...(ownerId !== list && { ownerId }) };
   return { head, position, mark: await markOf(bytes) };
-}
-
-/** Not by a timer where there is another way: after a long step it would be due before the event loop has made a turn. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === 'function') setImmediate(resolve);
-    else setTimeout(resolve); // on Workers
-  });
 }
 
 /** Identifies a head: the base64url SHA-256 of its bytes before the seal, 43 characters. */

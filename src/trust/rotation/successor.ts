@@ -52,7 +52,7 @@ export async function proposeSuccessor(
     if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // its keys were cut off later
     if (isOwn(draft, nextId, nextKey) || isWorkingKey(nextId)) return 'refused';
     if ((await draft.find(nextId)) !== undefined) return 'refused'; // it is in the list, or was revoked
-    if (former.was?.includes(nextId)) return 'refused'; // whoever has that former key would get the device back with it
+    if (former.was?.includes(nextId)) return 'refused'; // with it, somebody who has that former key would be the device again
     await addPending(draft, former, rotation, nowSeconds);
   } else if (former.next !== nextId) {
     const present = (await draft.device(await currentOf(draft, formerId))) ?? former;
