@@ -4,7 +4,7 @@ import { getRequestListener } from '@hono/node-server';
 import express, { type RequestHandler } from 'express';
 import { type FastifyInstance, fastify } from 'fastify';
 import { Hono } from 'hono';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
 import { toHook } from '../../src/adapters/fastify/hook';
 import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
@@ -80,12 +80,31 @@ async function gathering(listener: RequestListener) {
   });
 }
 
-describe.each(servers)('requests that come together to $name', ({ serve }) => {
-  const times = (...names: string[]) => names.flatMap((name) => Array.from({ length: COUNT }, () => name));
+const times = (...names: string[]) => names.flatMap((name) => Array.from({ length: COUNT }, () => name));
+const eachInTurn = (...names: string[]) => Array.from({ length: COUNT }, () => names).flat();
 
-  it.each([['GET', undefined] as const, ['POST', Buffer.from('text')] as const])(
-    'are verified together, and then handled and answered one by one: %s',
-    async (method, body) => {
+/** How long each look at the clock comes after the last one. */
+const handlers = [
+  { kind: 'quick', stepMs: 0, expected: [...eachInTurn('handled', 'paused'), ...times('signed')] },
+  { kind: 'slow', stepMs: 2, expected: eachInTurn('handled', 'paused', 'signed') },
+];
+
+describe.each(servers)('requests that come together to $name', ({ serve }) => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  it.each(
+    handlers.flatMap(({ kind, ...given }) => [
+      ['GET', kind, { ...given, body: undefined }] as const,
+      ['POST', kind, { ...given, body: Buffer.from('text') }] as const,
+    ]),
+  )(
+    'are verified together, handled one by one, and their answers signed together if none would wait long: %s, %s handlers',
+    async (method, _kind, { body, stepMs, expected }) => {
+      let nowMs = 0;
+      vi.spyOn(performance, 'now').mockImplementation(() => {
+        nowMs += stepMs;
+        return nowMs;
+      });
       const events: string[] = [];
       const note = (event: string) => void events.push(event);
       const nonces = new InMemoryNonceStore({ now: () => NOW * 1000, startedAt: NOW - 3600 });
@@ -125,8 +144,7 @@ describe.each(servers)('requests that come together to $name', ({ serve }) => {
       expect(answers.map(({ status, headers }) => [status, 'signature' in headers])).toEqual(
         Array.from({ length: COUNT }, () => [200, true]),
       );
-      const one = ['handled', 'paused', 'signed'];
-      expect(events).toEqual([...times('verified'), ...Array.from({ length: COUNT }, () => one).flat()]);
+      expect(events).toEqual([...times('verified'), ...expected]);
     },
   );
 });

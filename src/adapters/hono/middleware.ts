@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono';
-import { together } from '#gather';
+import { together, turnToSign } from '#gather';
 import type { AnswerProof } from '../../core/answers/proof';
 import { proveHeld } from '../../core/answers/prove-response';
 import { isBun, withOwnHeaders } from '../../core/answers/proven-by';
@@ -60,6 +60,7 @@ async function prove(c: Context, proof: AnswerProof, type: string | null | undef
   const isUntyped = incomingOf(c) !== undefined && !type && c.res.status !== 304;
   if (isUntyped) c.header('Content-Type', 'text/plain; charset=UTF-8');
   const whole = incomingOf(c) && unmadeBody(c.res);
+  if (whole !== undefined) await turnToSign();
   const proven = await proveHeld(c.res, proof, { contentType: type ?? undefined, whole });
   c.res = undefined; // otherwise Hono would copy the headers of the old one
   c.res = proven;

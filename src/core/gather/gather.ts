@@ -47,12 +47,65 @@ export async function together<T>(verify: () => Promise<T>): Promise<T> {
   await group.end;
   const verdict = await verify();
   await turn;
+  if (isLate()) signNow();
   return verdict;
 }
 
 function releaseRequests(group: Group): void {
   if (requests === group) requests = undefined;
   group.release();
+}
+
+/** An answer that is complete, but neither signed nor sent. Neither method throws. */
+export interface WaitingAnswer {
+  sign(): void;
+  send(): void;
+}
+
+/** After this time, no answer waits for the handler of another request, in milliseconds. */
+const LATE_MS = 1;
+
+let answers: WaitingAnswer[] = [];
+let oldestMs = 0;
+let isTurnAsked = false;
+let isExitWatched = false;
+
+/** For a server: signs an answer together with others of this turn of the event loop, 16 at most, and then sends one after another. */
+export function signTogether(answer: WaitingAnswer): void {
+  const count = answers.push(answer);
+  if (count === 1) oldestMs = performance.now();
+  if (!isReal || count === MOST || isLate()) {
+    signNow();
+    return;
+  }
+  if (!isExitWatched) process.on('exit', signNow);
+  isExitWatched = true;
+  if (!isTurnAsked) setImmediate(onTurn);
+  isTurnAsked = true;
+}
+
+/** Like {@link signTogether}, for an answer that can wait for a promise. */
+export function turnToSign(): Promise<void> | undefined {
+  if (!isReal) return undefined;
+  return new Promise((resolve) => signTogether({ sign: resolve, send() {} }));
+}
+
+/** Signs and sends the answers that wait, before something happens that must not come before them. */
+export function signNow(): void {
+  const group = answers;
+  if (group.length === 0) return;
+  answers = [];
+  for (const answer of group) answer.sign();
+  for (const answer of group) answer.send();
+}
+
+function onTurn(): void {
+  isTurnAsked = false;
+  signNow();
+}
+
+function isLate(): boolean {
+  return answers.length > 0 && performance.now() - oldestMs > LATE_MS;
 }
 
 /** The groups that wait, the first one first. All but the last are full. */

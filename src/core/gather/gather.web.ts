@@ -1,6 +1,12 @@
-import type { counted as Counted, gatherCalls as Gather, together as Together } from './gather';
+import type * as Node from './gather';
 
 // WebCrypto works on other threads, so nothing is gained by waiting for others.
-export const together: typeof Together = (verify) => verify();
-export const counted: typeof Counted = (call) => call();
-export const gatherCalls: typeof Gather = () => undefined;
+export const together: typeof Node.together = (verify) => verify();
+export const counted: typeof Node.counted = (call) => call();
+export const gatherCalls: typeof Node.gatherCalls = () => undefined;
+export const turnToSign: typeof Node.turnToSign = () => undefined;
+export const signNow: typeof Node.signNow = () => {};
+export const signTogether: typeof Node.signTogether = (answer) => {
+  answer.sign();
+  answer.send();
+};

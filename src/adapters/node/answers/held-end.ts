@@ -1,5 +1,7 @@
+import { Socket } from 'node:net';
 import { attached } from '../../../core/attached';
 import { isHttp2Response } from '../request';
+import { answerIsSent, keepForAnswer } from './ending-connection';
 import { readEnd, readWrite } from './written';
 
 /** Whether the end of a response is still held back, or was released after it had been held back. */
@@ -7,6 +9,7 @@ const ends = attached<'held' | 'released'>();
 
 interface Response {
   finished: boolean;
+  readonly socket?: unknown;
 }
 
 /**
@@ -21,12 +24,15 @@ export function markEnded(response: Response): void {
   }
   Object.defineProperties(response, ENDED_HTTP1);
   response.finished = true;
+  if (response.socket instanceof Socket) keepForAnswer(response.socket);
 }
 
 /** Makes the response show again what Node says. Call it before the end is released. */
 export function unmarkEnded(response: Response): void {
   ends.set(response, 'released');
-  if (!isHttp2Response(response)) response.finished = false;
+  if (isHttp2Response(response)) return;
+  response.finished = false;
+  if (response.socket instanceof Socket) answerIsSent(response.socket);
 }
 
 /**

@@ -1,19 +1,25 @@
+import { Socket } from 'node:net';
+import { signNow } from '#gather';
 import { andThen } from '../../../core/and-then';
-import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../../core/answers/answer';
+import { hasDigest, mayHaveBody } from '../../../core/answers/answer';
 import type { AnswerProof } from '../../../core/answers/proof';
-import { SUCCESSION_HEADER } from '../../../core/answers/succession';
 import { attached } from '../../../core/attached';
 import type { MaybePromise } from '../../../core/crypto/provider';
 import { isCoded } from '../../../core/wire/coding';
-import { fieldValue, headerLines } from '../../../core/wire/view';
+import { headerLines } from '../../../core/wire/view';
 import { isHttp2Response, type NodeRequest, type NodeResponse } from '../request';
+import { hasLatin1, removedFrom } from './head-lines';
 import { endLate, markEnded, unmarkEnded, writeLate } from './held-end';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { plainBody } from './plain-body';
-import { readEnd, readWrite, valueIn, type Written } from './written';
+import { signWithOthers } from './sign-with-others';
+import { ownBytes, readEnd, readWrite, valueIn, type Written } from './written';
 
 /** How many bytes of a stream are held while the answer is signed, before the writer has to wait, too: as many as zlib buffers. */
 const QUEUE_BYTES = 65_536;
+
+/** The largest body in a buffer of the program that is copied, so that the answer can wait for others. */
+const COPY_BYTES = 65_536;
 
 const answers = attached<ProvenAnswer>();
 
@@ -46,11 +52,13 @@ interface Replaced {
   end(...args: unknown[]): unknown;
   flushHeaders(): void;
   removeHeader(name: string): void;
+  destroy(error?: Error): unknown;
 }
 
 type Methods = Replaced &
-  Pick<NodeResponse, 'hasHeader' | 'getHeader' | 'destroy'> & {
+  Pick<NodeResponse, 'hasHeader' | 'getHeader'> & {
     readonly headersSent: boolean;
+    readonly socket?: unknown;
     statusCode: number;
     finished: boolean;
     setHeader(name: string, value: number): void;
@@ -93,13 +101,14 @@ class ProvenAnswer {
     this.#method = method;
     this.#response = response;
     this.#proof = proof;
-    const { writeHead, write, end, flushHeaders, removeHeader } = response;
-    this.#beneath = { writeHead, write, end, flushHeaders, removeHeader };
+    const { writeHead, write, end, flushHeaders, removeHeader, destroy } = response;
+    this.#beneath = { writeHead, write, end, flushHeaders, removeHeader, destroy };
     response.writeHead = (...args) => this.#writeHead(args);
     response.write = (...args) => this.#write(args);
     response.end = (...args) => this.#endWith(args);
     response.flushHeaders = () => this.#flushHeaders();
     response.removeHeader = (name) => this.#removeHeader(name);
+    response.destroy = (error) => this.#destroy(error);
   }
 
   letPass(): void {
@@ -163,8 +172,7 @@ class ProvenAnswer {
     if (this.#passes()) return this.#beneath.end.apply(response, args);
     this.#end = written;
     this.#queuedBytes += written.bytes.length;
-    if (this.#state === 'held')
-      this.#sign(this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
+    if (this.#state === 'held') this.#signEnded(written);
     if (this.#state === 'signing') {
       this.#isEndHeld = true;
       markEnded(response);
@@ -183,6 +191,11 @@ class ProvenAnswer {
   #removeHeader(name: string): void {
     if (/^content-length$/i.test(name) && this.#response.hasHeader(name)) this.#isWhole = true;
     this.#beneath.removeHeader.call(this.#response, name);
+  }
+
+  #destroy(error: Error | undefined): unknown {
+    signNow();
+    return this.#beneath.destroy.call(this.#response, error);
   }
 
   /** Node announces the length of a body that is written in one call. Middleware that compresses beneath may look at it. */
@@ -207,15 +220,10 @@ class ProvenAnswer {
   }
 
   /** Some writers wait for their callback before they continue, and then use the same buffer again. */
-  #keep({ bytes, callback }: Written): void {
+  #keep(written: Written): void {
+    const { callback } = written;
     if (callback === undefined) return;
-    const copy = Buffer.from(bytes);
-    this.#queue[this.#queue.length - 1] = {
-      bytes: copy,
-      given: copy,
-      encoding: undefined,
-      callback: undefined,
-    };
+    this.#queue[this.#queue.length - 1] = ownBytes({ ...written, callback: undefined });
     process.nextTick(callback);
   }
 
@@ -226,33 +234,66 @@ class ProvenAnswer {
     return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
   }
 
+  /** Signs the answer together with others, if all bytes are there and need no further work. */
+  #signEnded(end: Written): void {
+    const body = () => (this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
+    const response = this.#response;
+    const isConnected = response.socket instanceof Socket && !isHttp2Response(response);
+    const isReady = this.#queue.length === 0 && end.bytes.length <= COPY_BYTES && !isCoded(this.#coding);
+    // A program can end a stream of HTTP/2 in ways that nobody sees.
+    if (isConnected && isReady) {
+      this.#state = 'signing';
+      this.#end = ownBytes(end);
+      signWithOthers(() => this.#begin(body()));
+    } else this.#sign(body());
+  }
+
   #sign(body: Uint8Array | null): void {
     this.#state = 'signing';
+    this.#begin(body)();
+  }
+
+  /**
+   * Begins to sign the answer.
+   *
+   * @returns sends it as soon as it is signed, and does not throw
+   */
+  #begin(body: Uint8Array | null): () => void {
     const fail = (error: Error) => void this.#response.destroy(error); // like a write that fails
     try {
-      const finishing = this.#finish(body);
-      if (finishing instanceof Promise) finishing.catch(fail);
+      const { headers, release } = this.#head as HeldHead;
+      this.#isHeadLatin1 =
+        headers['set-cookie'] !== undefined && hasLatin1(headerLines(headers, 'set-cookie'));
+      const removed = removedFrom(headers);
+      const signed = this.#signed(body, removed);
+      const open = (added: HeadChanges | null) => {
+        release(added === null ? {} : removed === undefined ? added : { ...removed, ...added });
+        this.#state = 'open';
+        this.#flush();
+      };
+      return () => {
+        try {
+          const sent = andThen(signed, open);
+          if (sent instanceof Promise) sent.catch(fail);
+        } catch (error) {
+          fail(error as Error);
+        }
+      };
     } catch (error) {
       fail(error as Error);
+      return () => {};
     }
   }
 
-  #finish(body: Uint8Array | null): MaybePromise<void> {
-    const { status, headers, release } = this.#head as HeldHead;
-    this.#isHeadLatin1 = headers['set-cookie'] !== undefined && hasLatin1(headerLines(headers, 'set-cookie'));
-    const removed = removedFrom(headers);
+  /** @param removed the headers that will be removed */
+  #signed(body: Uint8Array | null, removed: HeadChanges | undefined): MaybePromise<HeadChanges | null> {
+    const { status, headers } = this.#head as HeldHead;
     const kept = removed === undefined ? headers : { ...headers, ...removed };
-    const open = (added: HeadChanges | null) => {
-      release(added === null ? {} : removed === undefined ? added : { ...removed, ...added });
-      this.#state = 'open';
-      this.#flush();
-    };
     const proof = this.#proof;
-    if (body === null || !isCoded(this.#coding))
-      return andThen(proof.sign({ status, headers: kept, body }), open);
-    return plainBody(body, this.#coding, proof.maxAnswerBytes)
-      .then((plain) => proof.sign({ status, headers: kept, body: plain }))
-      .then(open);
+    if (body === null || !isCoded(this.#coding)) return proof.sign({ status, headers: kept, body });
+    return plainBody(body, this.#coding, proof.maxAnswerBytes).then((plain) =>
+      proof.sign({ status, headers: kept, body: plain }),
+    );
   }
 
   #flush(): void {
@@ -292,18 +333,4 @@ class ProvenAnswer {
   #chunkOf({ bytes, given, encoding, callback }: Written): [string | Uint8Array, ...unknown[]] {
     return this.#isHeadLatin1 ? [bytes, undefined, callback] : [given, encoding, callback];
   }
-}
-
-function hasLatin1(lines: readonly string[]): boolean {
-  return lines.some((line) => /[^\0-\x7f]/.test(line));
-}
-
-/** Removes the proof of another answer, such as one that a gateway passes on, and digests that callers cannot check. */
-function removedFrom(headers: HeldHead['headers']): HeadChanges | undefined {
-  const names = [BODY_HEADER, KEY_HEADER, SUCCESSION_HEADER].filter((name) => headers[name] !== undefined);
-  if (headers[DIGEST_HEADER] !== undefined && !hasDigest(headers)) names.push(DIGEST_HEADER);
-  for (const name of ['signature-input', 'signature']) {
-    if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
-  }
-  return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, undefined]));
 }

@@ -24,6 +24,13 @@ export function readWrite([chunk, encoding, callback]: readonly unknown[]): Writ
   return { bytes, given, encoding: name, callback: functionOf(encoding) ?? functionOf(callback) };
 }
 
+/** The same with bytes of our own: a program may use its buffer again as soon as Node would have sent it. */
+export function ownBytes(written: Written): Written {
+  if (typeof written.given === 'string' || written.bytes.length === 0) return written;
+  const copy = Buffer.from(written.bytes);
+  return { ...written, bytes: copy, given: copy };
+}
+
 /** The arguments of `end()`; see {@link readWrite}. */
 export function readEnd(args: readonly unknown[]): Written | null {
   const [chunk, encoding, callback] = args;
