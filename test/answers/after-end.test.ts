@@ -135,7 +135,7 @@ it.each(Object.entries({ ...ends, ...endsAtOnce }))(
     const { proof, text } = await checked(received, expected);
     expect([proof, text]).toEqual(['proven', BODY]);
     server.close();
-  server.closeAllConnections();
+    server.closeAllConnections();
   },
 );
 
