@@ -9,19 +9,30 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
 import { toHook } from '../../src/adapters/fastify/hook';
 import type { Verifier } from '../../src/core/verify/verify';
-import type { HeaderLines } from '../../src/core/wire/view';
+import type { HeaderLines, RequestView } from '../../src/core/wire/view';
 import { createCertificate } from '../support/certificate';
 import { type Script, toScript } from '../support/child';
 import { eachByItself } from '../support/each-by-itself';
+import { inPairs } from '../support/in-pairs';
 import { listen } from '../support/listen';
 import { asking, checked, provingVerifier, receive, signings } from '../support/proofs';
+
+/** Sends a request, and another one at the same time. */
+async function receiveWithOther(port: number, request: RequestView) {
+  const companion = await asking({ target: COMPANION });
+  void receive(port, companion.request).catch(() => {}); // its connection may end without an answer
+  return receive(port, request);
+}
 
 /** What a program may do directly after it has ended its response. */
 type After = (request: IncomingMessage, response: ServerResponse, server: Server) => unknown;
 
 const BODY = 'bye';
 
-/** Each ends the response, and then calls the function, in the same step. */
+/** The path of a request that makes the server busy, so that answers wait for each other. */
+const COMPANION = '/companion';
+
+/** Each ends the response, and then calls the function, in the same step. Its requests arrive in pairs. */
 const kinds: {
   readonly name: string;
   start(verifier: Verifier, after: After): Promise<{ server: Server; port: number }>;
@@ -33,7 +44,7 @@ const kinds: {
       return started((server) => (request, response) => {
         void verify(request, response, () => {
           response.end(BODY);
-          after(request, response, server());
+          if (request.url !== COMPANION) after(request, response, server());
         });
       });
     },
@@ -45,7 +56,7 @@ const kinds: {
         (server) =>
           express().use(toMiddleware(verifier) as RequestHandler, (request, response) => {
             response.send(BODY);
-            after(request, response, server());
+            if (request.url !== COMPANION) after(request, response, server());
           }) as never,
       ),
   },
@@ -55,14 +66,14 @@ const kinds: {
       let server: Server | undefined;
       const app = fastify({
         serverFactory: (handler) => {
-          server = createServer(handler as never);
+          server = createServer(inPairs(handler as never));
           return server;
         },
       }) as unknown as FastifyInstance;
       app.addHook('onRequest', toHook(verifier));
-      app.get('/', (request, reply) => {
+      app.get('/*', (request, reply) => {
         reply.send(BODY);
-        after(request.raw, reply.raw, server as Server);
+        if (request.url !== COMPANION) after(request.raw, reply.raw, server as Server);
       });
       await app.ready();
       return listening(server as Server);
@@ -73,7 +84,7 @@ const kinds: {
 async function started(
   handlerOf: (server: () => Server) => (request: IncomingMessage, response: ServerResponse) => void,
 ) {
-  const server: Server = createServer(handlerOf(() => server));
+  const server: Server = createServer(inPairs(handlerOf(() => server)));
   return listening(server);
 }
 
@@ -107,7 +118,7 @@ it.each(cases)('%s after the end loses no answer: %s, signed %s', async (_call, 
   const { kind, isLater, after } = given;
   const { server, port } = await kind.start(await provingVerifier({ isLater }), after);
   const { request, expected } = await asking();
-  const answer = await checked(await receive(port, request), expected);
+  const answer = await checked(await receiveWithOther(port, request), expected);
   expect([answer.proof, answer.text]).toEqual(['proven', BODY]);
   server.close();
   server.closeAllConnections();
@@ -117,19 +128,31 @@ it.each(Object.entries({ ...ends, ...endsAtOnce }))(
   '%s after the end loses no answer over TLS',
   async (_call, after) => {
     const verify = toMiddleware(await provingVerifier());
-    const server: Server = createTlsServer(createCertificate(), (request, response) => {
-      void verify(request, response, () => {
-        response.end(BODY);
-        after(request, response, server);
-      });
-    });
+    const server: Server = createTlsServer(
+      createCertificate(),
+      inPairs((request, response) => {
+        void verify(request, response, () => {
+          response.end(BODY);
+          if (request.url !== COMPANION) after(request, response, server);
+        });
+      }),
+    );
     const { port } = await listen(server);
+    const ask = async ({ target, authority, headers }: RequestView & { headers: Record<string, string> }) =>
+      once(
+        get({
+          host: '127.0.0.1',
+          port,
+          path: target,
+          headers: { host: authority, ...headers },
+          agent: false,
+          rejectUnauthorized: false,
+        }),
+        'response',
+      ) as Promise<[IncomingMessage]>;
     const { request, expected } = await asking();
-    const headers = { host: request.authority, ...request.headers };
-    const [answer] = (await once(
-      get({ host: '127.0.0.1', port, headers, agent: false, rejectUnauthorized: false }),
-      'response',
-    )) as [IncomingMessage];
+    ask((await asking({ target: COMPANION })).request).catch(() => {}); // its connection may end without an answer
+    const [answer] = await ask(request);
     const body = Buffer.concat(await answer.toArray());
     const received = { status: answer.statusCode ?? 0, headers: answer.headers as HeaderLines, body };
     const { proof, text } = await checked(received, expected);
@@ -142,15 +165,17 @@ it.each(Object.entries({ ...ends, ...endsAtOnce }))(
 it('a buffer that is used again after the end changes nothing', async () => {
   const shared = Buffer.from(BODY);
   const verify = toMiddleware(await provingVerifier());
-  const server = await listen((request, response) =>
-    verify(request, response, () => {
-      shared.write(BODY);
-      response.end(shared);
-      shared.fill('x');
-    }),
+  const server = await listen(
+    inPairs((request, response) =>
+      verify(request, response, () => {
+        shared.write(BODY);
+        response.end(shared);
+        shared.fill('x');
+      }),
+    ),
   );
   const { request, expected } = await asking();
-  const answer = await checked(await receive(server.port, request), expected);
+  const answer = await checked(await receiveWithOther(server.port, request), expected);
   await server.close();
   expect([answer.proof, answer.text]).toEqual(['proven', BODY]);
 });
@@ -206,7 +231,7 @@ describe('a process that ends directly after the end of a response', () => {
     const server = script.start([where]);
     const port = Number(await server.line('port '));
     const { request, expected } = await asking({ target });
-    const answer = await checked(await receive(port, request), expected);
+    const answer = await checked(await receiveWithOther(port, request), expected);
     await server.ended;
     expect([answer.proof, answer.text]).toEqual(['proven', BODY]);
   });

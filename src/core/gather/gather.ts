@@ -24,6 +24,8 @@ const isReal =
   !('clock' in setImmediate);
 
 let requests: Group | undefined;
+/** Whether the last request that arrived was not the only one. */
+let isBusy = false;
 
 /**
  * For a server: verifies a request together with others that arrive in the same turn of the event loop. Afterwards each of them continues
@@ -52,7 +54,10 @@ export async function together<T>(verify: () => Promise<T>): Promise<T> {
 }
 
 function releaseRequests(group: Group): void {
-  if (requests === group) requests = undefined;
+  if (requests === group) {
+    requests = undefined;
+    isBusy = group.size > 1;
+  }
   group.release();
 }
 
@@ -70,11 +75,14 @@ let oldestMs = 0;
 let isTurnAsked = false;
 let isExitWatched = false;
 
-/** For a server: signs an answer together with others of this turn of the event loop, 16 at most, and then sends one after another. */
+/**
+ * For a server: signs an answer together with others of this turn of the event loop, 16 at most, and then sends one after another. If
+ * requests arrive one at a time, it does not wait.
+ */
 export function signTogether(answer: WaitingAnswer): void {
   const count = answers.push(answer);
   if (count === 1) oldestMs = performance.now();
-  if (!isReal || count === MOST || isLate()) {
+  if (isAlone(count) || count === MOST || isLate()) {
     signNow();
     return;
   }
@@ -86,7 +94,7 @@ export function signTogether(answer: WaitingAnswer): void {
 
 /** Like {@link signTogether}, for an answer that can wait for a promise. */
 export function turnToSign(): Promise<void> | undefined {
-  if (!isReal) return undefined;
+  if (isAlone(answers.length + 1)) return undefined;
   return new Promise((resolve) => signTogether({ sign: resolve, send() {} }));
 }
 
@@ -102,6 +110,11 @@ export function signNow(): void {
 function onTurn(): void {
   isTurnAsked = false;
   signNow();
+}
+
+/** @param count how many answers wait, this one included */
+function isAlone(count: number): boolean {
+  return !isReal || (!isBusy && count === 1);
 }
 
 function isLate(): boolean {

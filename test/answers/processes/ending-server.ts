@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isMainThread, Worker } from 'node:worker_threads';
 import { toMiddleware } from '../../../src/adapters/express/middleware';
+import { inPairs } from '../../support/in-pairs';
 import { provingVerifier } from '../../support/proofs';
 
 const AFTER: Record<string, () => void> = {
@@ -16,11 +17,13 @@ if (isMainThread && process.argv[2] === 'in a thread') {
   new Worker(new URL(import.meta.url));
 } else {
   const verify = toMiddleware(await provingVerifier());
-  const server = createServer((request, response) =>
-    verify(request, response, () => {
-      response.end('bye');
-      AFTER[request.url ?? '']?.();
-    }),
+  const server = createServer(
+    inPairs((request, response) =>
+      verify(request, response, () => {
+        response.end('bye');
+        AFTER[request.url ?? '']?.();
+      }),
+    ),
   );
   server.listen(0, '127.0.0.1', () => {
     console.log(`port ${(server.address() as AddressInfo).port}`);
