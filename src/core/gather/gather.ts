@@ -73,7 +73,6 @@ const LATE_MS = 1;
 let answers: WaitingAnswer[] = [];
 let oldestMs = 0;
 let isTurnAsked = false;
-let isExitWatched = false;
 
 /**
  * For a server: signs an answer together with others of this turn of the event loop, 16 at most, and then sends one after another. If
@@ -86,10 +85,10 @@ export function signTogether(answer: WaitingAnswer): void {
     signNow();
     return;
   }
-  if (!isExitWatched) process.on('exit', signNow);
-  isExitWatched = true;
-  if (!isTurnAsked) setImmediate(onTurn);
+  if (isTurnAsked) return;
   isTurnAsked = true;
+  setImmediate(onTurn);
+  process.on('exit', signNow);
 }
 
 /** Like {@link signTogether}, for an answer that can wait for a promise. */
@@ -109,6 +108,7 @@ export function signNow(): void {
 
 function onTurn(): void {
   isTurnAsked = false;
+  process.off('exit', signNow); // a program may load this module many times, as when it reloads its code
   signNow();
 }
 
