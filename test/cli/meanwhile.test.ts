@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { BIN, type Machine, useMachines } from './amesh';
+import { BIN, type Machine, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
@@ -118,5 +118,37 @@ describe.skipIf(!hasScript)('a list that changes while the user is asked', () =>
     expect(code).toBe(0);
     expect(screen).toContain('On that machine, if this one may still call it, run:');
     expect(await namesOf(machine)).toEqual(['bob']);
+  });
+});
+
+describe.skipIf(!hasScript)('a question about the keys of this machine', () => {
+  const asked = async (...args: string[]) => {
+    const [machine, target] = [await createMachine('laptop'), await createMachine('orders')];
+    const line = (await target.amesh(['trust', 'export'])).stdout.trim();
+    await machine.amesh(['trust', 'add', '--role', 'target', '--host', 'orders:3000', line, '--yes']);
+    const { formerId, nextId } = objectOf(await machine.amesh(['rotate', '--json']));
+    const { code, screen } = await whileAsked(machine, ['rotate', ...args], async () => {});
+    return { formerId, nextId, code, screen };
+  };
+
+  it('names the targets that rotate finish --force gives up', async () => {
+    const { formerId, nextId, code, screen } = await asked('finish', '--force');
+    expect(screen).toContain(
+      `Remove the former key (${formerId})? "orders" has not accepted ${nextId}, and will refuse this machine.`,
+    );
+    expect(code).toBe(0);
+  });
+
+  it('names both keys of rotate withdraw', async () => {
+    const { formerId, nextId, screen } = await asked('withdraw');
+    expect(screen).toContain(`Go back to the former key (${formerId}), and remove the next one (${nextId})?`);
+  });
+
+  it('is not asked if there is no rotation', async () => {
+    const machine = await createMachine('laptop');
+    for (const args of [['finish', '--force'], ['withdraw']]) {
+      const { stderr } = await machine.amesh(['rotate', ...args]);
+      expect(stderr).toContain('No key is being replaced');
+    }
   });
 });

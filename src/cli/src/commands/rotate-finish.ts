@@ -1,6 +1,6 @@
 import { finishRotation } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { namesOf } from '../allow-list/followers';
+import { namesOf, readFollowers } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { inSteps } from '../errors/changes';
 import { openMachine } from '../machine/machine';
@@ -22,9 +22,16 @@ export const rotateFinish = defineCommand({
   async run({ args }): Promise<Result> {
     const urls = toUrls(args._);
     const device = await openMachine();
-    if (args.force)
-      await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
     const entries = await device.trust.read();
+    const followers = args.force ? await readFollowers(device.store, entries) : null;
+    const lost = followers?.targets.filter(({ hasFollowed }) => !hasFollowed) ?? [];
+    if (followers !== null && lost.length > 0) {
+      const have = lost.length === 1 ? 'has' : 'have';
+      await confirm(
+        `Remove the former key (${followers.formerId})? ${namesOf(lost)} ${have} not accepted ${followers.nextId}, and will refuse this machine.`,
+        args.yes,
+      );
+    }
     const { list } = entries.head;
     const { force } = args;
     const { rotation, told, left } = await inSteps((onChange) =>

@@ -6,7 +6,7 @@ import {
   readRotationFile,
 } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
-import { namesOf } from '../allow-list/followers';
+import { namesOf, readFollowers } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { inSteps } from '../errors/changes';
 import { UsageError } from '../errors/errors';
@@ -36,8 +36,13 @@ export const rotateWithdraw = defineCommand({
     const urls = toUrls(args._);
     const device = await openMachine();
     if (args.next !== undefined) return withdrawOther(device, args.next, urls);
-    await confirm('Go back to the former key, and remove the next one?', args.yes);
     const list = await device.trust.read(); // read before the list belongs to the former key again
+    const followers = await readFollowers(device.store, list);
+    if (followers !== null)
+      await confirm(
+        `Go back to the former key (${followers.formerId}), and remove the next one (${followers.nextId})?`,
+        args.yes,
+      );
     const { force } = args;
     const { rotation, identity, told, left } = await inSteps((onChange) =>
       withdrawRotation(device, process.env, { urls, force, onChange }),
