@@ -94,7 +94,7 @@ describe('verify()', () => {
     const call = createAmesh({ dir: dirs[2], env: {} }).fetch(target.origin);
     await expect(call).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
     expect(lines().at(-1)).toContain(
-      ` This server uses AUTH_MESH_DIR ${dirs[1]}: with another AUTH_MESH_DIR it is another device. [`,
+      `: amesh list. This server uses AUTH_MESH_DIR ${dirs[1]}: with another AUTH_MESH_DIR it is another device. [`,
     );
     await target.close();
   });

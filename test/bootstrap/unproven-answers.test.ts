@@ -129,6 +129,30 @@ describe('one forged answer to an enrolment', () => {
     expect(worker.enrolments).toHaveLength(2);
   });
 
+  it.each([
+    [
+      'a refusal',
+      401,
+      AUTHMESH('unauthorized'),
+      '{}',
+      'To make a new one: amesh grant. Check which program responds',
+    ],
+    [
+      'a used grant',
+      403,
+      {},
+      '{"error":"grant_used_up"}',
+      'amesh grant --uses N. Check which program responds',
+    ],
+  ])('%s: each sentence of the fix ends before the next one', async (_what, status, headers, body, fix) => {
+    const { token } = await (await enrolling.target()).grant();
+    const target = await enrolling.target();
+    const worker = start(token, () => new Response(body, { status, headers }));
+    await expect(worker.amesh.fetch(target.origin)).rejects.toMatchObject({
+      fix: expect.stringContaining(fix),
+    });
+  });
+
   it('asks a squatter of the port only so often, and its target again when that is back', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();

@@ -120,7 +120,7 @@ describe('a refusal by an amesh server', () => {
         detail: expect.stringMatching(
           new RegExp(`^This machine's clock is 4[456] s ${side} the server's\\.$`),
         ),
-        fix: 'Set the wrong clock (NTP). Over plain http nothing proves the time in a response, so amesh.fetch does not correct its clock: use https.',
+        fix: 'Correct the clock that is wrong (NTP). Nothing proves the time in this response, so amesh.fetch does not correct its clock by it: use https.',
       },
     ]);
   });

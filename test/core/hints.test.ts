@@ -31,8 +31,12 @@ describe('what the log says about', () => {
   const nowMs = 1_010_000;
 
   it.each([
-    [{ created: 900 }, undefined, 'Over plain http, amesh.fetch does not correct its clock'],
-    [{ created: 1100 }, undefined, "The caller's clock is ahead"],
+    [{ created: 900 }, undefined, 'or the request was delayed: correct the one that is wrong (NTP).'],
+    [
+      { created: 1100 },
+      undefined,
+      "The caller's clock is ahead, or this server's is behind: correct the one that is wrong (NTP).",
+    ],
     [{ created: 1000, expires: 1005 }, undefined, 'a later "expires"'],
     [{ created: 1000 }, 1011, 'The clocks are right'],
   ])('a time: %j, with a store that remembers since %s', (times, startedAt, fix) => {

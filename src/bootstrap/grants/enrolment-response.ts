@@ -44,7 +44,7 @@ export async function readEnrolmentResponse(
   }
   if (refusalOf(response) !== null) {
     throw new AmeshError(TRUST_CODES.enrolment_refused, undefined, {
-      fix: "See the target's log for the reason. It enrols callers only with verify({ enroll: true }), and not by a revoked or closed grant: amesh grant",
+      fix: "See the target's log for the reason. It enrols callers only with verify({ enroll: true }), and not by a revoked or closed grant. To make a new one: amesh grant",
     });
   }
   const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';

@@ -96,6 +96,11 @@ function unproven(
   return new AnswerUnprovenError(
     `The response of ${origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
     { status, claims: claim?.code },
-    claim === null ? FIX : `If it is genuine: ${claim.detail} ${claim.fix} ${FIX}`,
+    claim === null ? FIX : `If it is genuine: ${claim.detail} ${ended(claim.fix)} ${FIX}`,
   );
+}
+
+/** A fix as a whole sentence: one that ends with a command has no full stop. */
+function ended(fix: string): string {
+  return fix.endsWith('.') ? fix : `${fix}.`;
 }

@@ -171,14 +171,14 @@ function timeHint(
     return {
       fix:
         ageSeconds < 0
-          ? "The caller's clock is ahead, or this server's is behind: set it (NTP)."
-          : "The caller's clock is behind, this server's is ahead, or the request was delayed: set the clock (NTP). Over plain http, amesh.fetch does not correct its clock.",
+          ? "The caller's clock is ahead, or this server's is behind: correct the one that is wrong (NTP)."
+          : "The caller's clock is behind, this server's is ahead, or the request was delayed: correct the one that is wrong (NTP).",
     };
   }
   if (expires !== undefined && nowMs > expires * 1000)
     return { fix: 'Send the request sooner, or sign it with a later "expires".' };
   return {
-    fix: 'The clocks are right: this server, or the Redis of its nonces, started after the request was signed. Sign it again; amesh.fetch does so itself over https and loopback.',
+    fix: 'The clocks are right: this server, or the Redis of its nonces, started after the request was signed. Sign it again; amesh.fetch does so itself over https.',
   };
 }
 
@@ -215,12 +215,12 @@ export function clockHint(url: URL, { headers }: Response, nowMs: number): reado
     ];
   }
   const detail = `This machine's clock is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the server's.`;
-  const set = 'Set the wrong clock (NTP).';
+  const set = 'Correct the clock that is wrong (NTP).';
   return [
     detail,
     isPrivateChannel(url)
       ? set
-      : `${set} Over plain http nothing proves the time in a response, so amesh.fetch does not correct its clock: use https.`,
+      : `${set} Nothing proves the time in this response, so amesh.fetch does not correct its clock by it: use https.`,
   ];
 }
 

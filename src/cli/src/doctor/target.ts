@@ -137,7 +137,7 @@ function explain(
   const proof = url.protocol === 'https:' ? '' : ' Over plain http nothing proves that.';
   return failed(
     `${shown}: the clocks differ. This machine's clock is ${Math.abs(aheadSeconds)} s ${side} the server's.${proof}`,
-    `Set the wrong clock, here or there: ${SET_CLOCK}`,
+    `Correct the clock that is wrong, here or there: ${SET_CLOCK}`,
   );
 }
 
