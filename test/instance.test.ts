@@ -39,6 +39,17 @@ describe('verify()', () => {
     ]);
   });
 
+  it.each(['', ' '])('a caller says that its token is empty: "%s"', async (token) => {
+    const amesh = createAmesh({ dir: root, env: { AMESH_BOOTSTRAP_TOKEN: token } });
+    for (const calling of [amesh.fetch('http://localhost:1/'), amesh.identity()]) {
+      await expect(calling).rejects.toMatchObject({
+        code: 'no_identity',
+        detail: `There is no amesh identity in ${root}, and AMESH_BOOTSTRAP_TOKEN is empty.`,
+        fix: 'Set it to the whole token, or run: amesh init --name NAME',
+      });
+    }
+  });
+
   it('mounted without its parentheses says so', async () => {
     const app = express();
     app.use(createAmesh({ dir: root, env: {} }).verify as never);

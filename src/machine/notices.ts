@@ -5,6 +5,7 @@ import type { Env } from '../process/home';
 import type { Log } from '../process/log';
 import { TRUST_CODES } from '../trust/errors/codes';
 import { inspectFolder } from '../trust/folder-safety';
+import { isTokenEmpty } from './setup/open-device';
 
 // What an instance logs besides refusals. Each line appears once per process.
 
@@ -26,9 +27,8 @@ export function tellOfFolder(dir: string, env: Env, isReader: boolean, log: Log)
 }
 
 export function tellNoIdentity(dir: string, env: Env, log: Log): void {
-  const isEmpty = env.AMESH_BOOTSTRAP_TOKEN?.trim() === '';
   log.once(
-    `There is no identity in ${dir}${isEmpty ? ', and AMESH_BOOTSTRAP_TOKEN is empty' : ''}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
+    `There is no identity in ${dir}${isTokenEmpty(env) ? ', and AMESH_BOOTSTRAP_TOKEN is empty' : ''}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
   );
 }
 

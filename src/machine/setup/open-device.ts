@@ -38,7 +38,7 @@ export async function openDevice(
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
-  if (identity === null) throw new NoIdentityError(dir, signer && initWith(signer));
+  if (identity === null) throw noIdentity(dir, env, signer);
   const trust = await ownTrust(store, identity, env);
   await placeStagedList(store, identity);
   const own = signer === undefined ? await openKey(identity, store, env) : ownSigner(signer);
@@ -106,8 +106,20 @@ function ownSigner(signer: Signer): Signer {
 }
 
 /** The fix that makes an identity for the key of a signer. */
-function initWith({ publicKey }: Signer) {
-  return { fix: 'Run', command: ['amesh', 'init', '--name', 'NAME', '--public-key', toBase64Url(publicKey)] };
+function noIdentity(dir: string, env: Env, signer: Signer | undefined): NoIdentityError {
+  const command = ['amesh', 'init', '--name', 'NAME'];
+  if (signer !== undefined) {
+    const key = ['--public-key', toBase64Url(signer.publicKey)];
+    return new NoIdentityError(dir, { fix: 'Run', command: [...command, ...key] });
+  }
+  if (!isTokenEmpty(env)) return new NoIdentityError(dir);
+  const where = `${dir}, and AMESH_BOOTSTRAP_TOKEN is empty`;
+  return new NoIdentityError(where, { fix: 'Set it to the whole token, or run', command });
+}
+
+/** Whether the environment has a token without a text, as a CI job has whose secret is missing. */
+export function isTokenEmpty({ AMESH_BOOTSTRAP_TOKEN }: Env): boolean {
+  return AMESH_BOOTSTRAP_TOKEN?.trim() === '';
 }
 
 /**
