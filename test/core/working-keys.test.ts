@@ -117,7 +117,12 @@ describe('A working key', () => {
     expect(await verifier.verify(await sign(old.signer))).toMatchObject({ ok: true });
     list = createAllowList(listWith({ keysSince: NOW - 299 }));
     expect(await verifier.verify(await sign(old.signer))).toMatchObject({ code: 'key_statement_invalid' });
-    expect(seen.refusal?.detail).toContain('were cut, at 2025-11-24T15:55:01.000Z');
+    expect(seen.refusal?.detail).toContain(
+      'begins before the keys of this device were cut, or it was paired again, at 2025-11-24T15:55:01.000Z',
+    );
+    expect(seen.refusal?.fix).toBe(
+      "The device's programs make a new working key by themselves. A delegation counts if it is made from 2025-11-24T16:00:01.000Z on, since each begins 5 minutes early: amesh delegate",
+    );
     const { signer } = await workerOf({ issuedAt: NOW - 299 });
     expect(await verifier.verify(await sign(signer))).toMatchObject({ ok: true });
     expect(await verifier.verify(await sign(await signerOf('controller')))).toMatchObject({ ok: true });

@@ -1,6 +1,8 @@
 import type { MaybePromise } from '../crypto/provider';
 import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
+import { momentText } from '../moment';
+import { STATEMENT_LIMITS } from '../statements/statement';
 import { normalizeAuthority } from '../wire/authority';
 import type { Credentials } from '../wire/credentials';
 import { type RequestLine, TARGET, TWO_HOSTS } from '../wire/line';
@@ -142,7 +144,17 @@ export function hintFor(
   if (code === 'malformed_header' && !TARGET.test(view.target) && isOnLambda())
     return { fix: 'The path in the event is decoded: wrap it with asSent(), as docs/lambda.md says.' };
   if (detail === TWO_HOSTS) return twoHostsHint(view);
-  return {};
+  // Recognized by the text of checkStatement(), for the same reason.
+  const cut = /^The statement in AuthMesh-Key begins before .*, at (\S+)\.$/.exec(detail ?? '')?.[1];
+  return cut === undefined ? {} : cutHint(Date.parse(cut));
+}
+
+/** Neither a clock nor a restart is the reason, and a delegation that is made at once is refused, too. */
+function cutHint(cutMs: number): { readonly fix: string } {
+  const from = momentText(cutMs + STATEMENT_LIMITS.backdatedSeconds * 1000);
+  return {
+    fix: `The device's programs make a new working key by themselves. A delegation counts if it is made from ${from} on, since each begins 5 minutes early: amesh delegate`,
+  };
 }
 
 /** The authority of a `Request` is the host of its URL. */

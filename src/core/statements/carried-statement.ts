@@ -78,7 +78,9 @@ export function checkStatement(
   if (created > expiresAt || !(nowMs <= expiresAt * 1000))
     return invalid(`expired at ${momentText(expiresAt * 1000)}`);
   if (issuedAt < keysSince)
-    return invalid(`begins before the keys of this device were cut, at ${momentText(keysSince * 1000)}`);
+    return invalid(
+      `begins before the keys of this device were cut, or it was paired again, at ${momentText(keysSince * 1000)}`,
+    );
   if (delegation !== undefined && !delegation.targets.some((id) => isOwnId(list, id)))
     return invalid('is for other targets');
   if (list.endedDelegations?.has(id))
