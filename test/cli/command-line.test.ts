@@ -103,6 +103,12 @@ describe('amesh --help and --version', () => {
       );
   });
 
+  it('says which arguments a command takes that has others below it', async () => {
+    const machine = await createMachine();
+    const { stdout } = await machine.amesh(['rotate', '--help']);
+    expect(stdout).toContain('Usage: amesh rotate [command] [url...] [--backend <name>]');
+  });
+
   it('prints one object with --json', async () => {
     const machine = await createMachine();
     const ran = await machine.amesh(['status', '--help', '--json']);
@@ -143,6 +149,11 @@ describe('a wrong command line', () => {
     ['revoke', 'Which device? Give its name or ID, or --all-controllers.', 'amesh revoke [id|name]'],
     ['docter', 'Did you mean: amesh doctor', 'amesh <command>'],
     ['revoke a b', 'Put a value with spaces in quotes.', 'amesh revoke [id|name]'],
+    [
+      'curl https://a.example/ {"amount":5}',
+      'Give a body by -d: --json only says how amesh prints.',
+      'amesh curl <url> [flags]',
+    ],
     [
       'trust add line',
       '--role is missing.',

@@ -250,7 +250,9 @@ it('reports a clock that is 45 s off over plain http, and that nobody proves it'
   expect(of.target?.message).toMatch(
     /: the clocks differ\. This machine's clock is 4[456] s behind the server's\. Over plain http nothing proves that\.$/,
   );
-  expect(of.target?.fix).toBe('Correct the clock that is wrong, here or there: sudo timedatectl set-ntp true');
+  expect(of.target?.fix).toBe(
+    'Correct the clock that is wrong, here or there: sudo timedatectl set-ntp true',
+  );
   // The relay of this test is on loopback, and believed.
   const alone = await examineWith(
     machine,

@@ -141,7 +141,7 @@ describe('amesh list', () => {
 
     const none = await machine.amesh(['list', '--name', 'nobody']);
     expect(none).toMatchObject({ code: 0, stdout: '' });
-    expect(none.stderr).toContain('None of the 4 devices in the list matches.');
+    expect(none.stderr).toContain('No device in the list matches (4 devices).');
     for (const args of [
       ['--unused', 'soon'],
       ['--export', '--role', 'target'],

@@ -68,6 +68,9 @@ describe('a Unix socket', () => {
     expect(answer.statusCode).toBe(200);
     const other = await proxied.caller.amesh(['proxy', '--to', inward.origin, '--listen', socketPath]);
     expect([other.code, other.stderr]).toMatchObject([1, expect.stringContaining('EADDRINUSE')]);
+    const nowhere = join(dir, 'absent', 'orders.sock');
+    const absent = await proxied.caller.amesh(['proxy', '--to', inward.origin, '--listen', nowhere]);
+    expect(absent.stderr).toContain(`${nowhere}: there is no folder ${join(dir, 'absent')}.`);
     expect((await get({ socketPath, path: '/', headers: { host: 'localhost' } })).statusCode).toBe(200);
     expect(await second.end()).toBe(0);
     expect(existsSync(socketPath)).toBe(false);

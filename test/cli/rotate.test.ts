@@ -39,6 +39,7 @@ describe('amesh rotate', () => {
     expect(same.stderr).toContain(`continues with ${made.nextId}`);
     const { stderr: early } = await machine.amesh(['rotate', 'finish']);
     expect(early).toMatch(/^✗ This target has not accepted .*: "orders" \(am_.{16}\)\./);
+    expect(early).toContain('amesh rotate finish --force gives up those that have not.');
     await copyFile(join(machine.dir, 'rotation.json'), join(target.dir, 'rotation.json'));
     expect((await target.amesh(['status'])).stdout).not.toContain('rotation'); // it is not about that machine
     expect((await machine.amesh(['status'])).stdout).toContain(`from ${formerId} to ${made.nextId}`);
@@ -60,6 +61,40 @@ describe('amesh rotate', () => {
     expect((await machine.amesh(['rotate', '--compromised'])).stdout).toContain(
       `amesh revoke ${made.nextId}`,
     );
+  });
+
+  it('refuses to finish, and says what each of two targets needs', async () => {
+    const machine = await createMachine('laptop');
+    for (const name of ['orders', 'billing']) {
+      const line = (await (await createMachine(name)).amesh(['trust', 'export'])).stdout.trim();
+      await machine.amesh(['trust', 'add', '--role', 'target', '--host', name, line, '--yes']);
+    }
+    const { nextId, targets } = objectOf(await machine.amesh(['rotate', '--json'])) as {
+      nextId: string;
+      targets: { deviceId: string; friendlyName: string }[];
+    };
+    const { deviceId } = targets.find(({ friendlyName }) => friendlyName === 'orders') ?? {};
+    const path = join(machine.dir, 'rotation.json');
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    file.targets[deviceId as string].state = 'waiting';
+    await writeFile(path, JSON.stringify(file));
+    const { stderr } = await machine.amesh(['rotate', 'finish']);
+    expect(stderr).toContain(
+      `At "orders" (${deviceId}) it waits for an administrator there: amesh rotate accept ${nextId}. If all instances`,
+    );
+  });
+
+  it.each([
+    [1, '! Cancelled a provision token that no machine had taken: its machine would trust the former key.'],
+    [
+      2,
+      '! Cancelled 2 provision tokens that no machine had taken: their machines would trust the former key.',
+    ],
+  ])('says that it cancels provision tokens: %d', async (count, message) => {
+    const machine = await createMachine('laptop');
+    for (let i = 0; i < count; i++)
+      await machine.amesh(['provision', '--name', `p${i}`, '--host', `p${i}:1`]);
+    expect((await machine.amesh(['rotate'])).stderr).toContain(`${message} Make new ones: amesh provision`);
   });
 
   it.each([

@@ -21,7 +21,7 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   },
   rotation_unfinished: {
     cause: 'Not every target has accepted the next key.',
-    fix: '--force gives up the others. To announce the key to one by a request',
+    fix: 'amesh rotate finish --force gives up those that have not. To announce the key to one by a request',
     command: ['amesh', 'rotate', 'URL'],
   },
   not_rotating: {

@@ -80,13 +80,17 @@ function unfinished(
   left: readonly string[],
   list: Pick<PagedList, 'entry'>,
 ): AmeshError {
-  const isWaiting = left.every((id) => targets[id]?.state === 'waiting');
-  const where = isWaiting
-    ? `It waits for an administrator there: amesh rotate accept ${next.deviceId}.`
-    : 'If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here. Then run amesh rotate URL here.';
+  const waiting = left.filter((id) => targets[id]?.state === 'waiting');
+  const isMixed = waiting.length < left.length;
+  const where = [
+    waiting.length > 0 &&
+      `${isMixed ? `At ${named(waiting, list)} it` : 'It'} waits for an administrator there: amesh rotate accept ${next.deviceId}.`,
+    isMixed &&
+      'If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here. Then run amesh rotate URL here.',
+  ].filter((text) => text !== false);
   return new AmeshError(
     MACHINE_CODES.rotation_unfinished,
-    `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${named(left, list)}. ${where}`,
+    `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${named(left, list)}. ${where.join(' ')}`,
   );
 }
 

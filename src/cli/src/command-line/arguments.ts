@@ -154,8 +154,13 @@ function checkWords(words: readonly string[], args: ArgsDef, path: string): void
   });
 }
 
-/** A hint if the words are a pairing code: split into several arguments, or typed on the machine that shows it. */
+/**
+ * A hint if the words are a pairing code, split into several arguments or typed on the machine that shows it; or if a body follows
+ * --json, as it may in curl.
+ */
 function hintFor(words: readonly string[], path: string): string | undefined {
+  if (path === 'amesh curl' && words.some((word) => /^[{[]/.test(word)))
+    return 'Give a body by -d: --json only says how amesh prints.';
   const invite = inviteFor(words);
   if (invite === null) return undefined;
   const where =

@@ -6,8 +6,8 @@ import { type Command, SHARED_ARGS } from './command';
 /** One line: `amesh revoke <device> [--force]`. It leaves out the shared flags. */
 export function usageLine(path: string, command: Command): string {
   if (command.run === undefined) return `${path} <command>`;
-  if (command.subCommands !== undefined) return `${path} [command]`;
-  return [path, ...Object.entries(ownArgs(command)).map(usageOf)].join(' ');
+  const others = command.subCommands === undefined ? [] : ['[command]'];
+  return [path, ...others, ...Object.entries(ownArgs(command)).map(usageOf)].join(' ');
 }
 
 /** A longer usage line would hide the sentence above it. */

@@ -127,7 +127,7 @@ function notesOf(
 ): string[] {
   if (rows > 0)
     return [...pendingNotes(devices), ...unconfirmedNotes(devices), ...endsNotes(ends), ...cutNotes(devices)];
-  if (isFiltered) return [`None of the ${count} devices in the list matches.`];
+  if (isFiltered) return [`No device in the list matches (${count} ${count === 1 ? 'device' : 'devices'}).`];
   return [
     'This machine trusts no device yet.',
     `  To let a machine call this one, run here   ${here('amesh listen')}`,

@@ -158,7 +158,7 @@ async function begunNotes({ store }: Device, rotating: Rotating): Promise<string
     ...(cancelled.length === 0
       ? []
       : [
-          `! No machine had taken ${cancelled.length === 1 ? 'a provision token' : `${cancelled.length} provision tokens`}, and none will: it would trust the former key. Make new ones with amesh provision.`,
+          `! Cancelled ${cancelled.length === 1 ? 'a provision token that no machine had taken: its machine' : `${cancelled.length} provision tokens that no machine had taken: their machines`} would trust the former key. Make new ones: amesh provision`,
         ]),
   ];
 }

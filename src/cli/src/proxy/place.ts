@@ -1,6 +1,6 @@
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import { connect, type Server as NetServer } from 'node:net';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { CommandError, UsageError } from '../errors/errors';
 import type { Place } from './server';
 
@@ -97,9 +97,12 @@ export async function listen(server: NetServer, place: ListenPlace, mode = 0o600
 
 function unavailable(place: ListenPlace, { code, message }: NodeJS.ErrnoException): CommandError {
   const where = place.kind === 'socket' ? place.path : `${place.host ?? ''}:${place.port}`;
+  // Node reports EACCES for a folder that does not exist, too.
+  const folder = place.kind === 'socket' ? dirname(place.path) : '.';
+  const why = existsSync(folder) ? (code ?? message) : `there is no folder ${folder}`;
   return new CommandError(
     'port_unavailable',
-    `The proxy cannot listen on ${where}: ${code ?? message}.`,
+    `The proxy cannot listen on ${where}: ${why}.`,
     'Give another --listen.',
   );
 }
