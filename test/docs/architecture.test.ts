@@ -20,7 +20,7 @@ it('names the modules and imports that the sources are held to', () => {
   expect(modulesOf(page)).toEqual(MODULES);
 });
 
-const HEADINGS = ['A request', 'A revocation', 'A provision token', 'A grant', 'The relay'];
+const HEADINGS = ['A request', 'A revocation', 'A provision token', 'A grant', 'A rotation', 'The relay'];
 
 it.each(HEADINGS)('numbers the steps of "%s" from 1 on', (heading) => {
   const numbers = stepsOf(page, heading)
