@@ -81,6 +81,20 @@ describe('what is tried for a wrong signature', () => {
     }
   });
 
+  it.each([
+    ['api.example.com', 'The request arrived with that host'],
+    ['10.0.0.1:3000', 'A proxy replaced it with upstream'],
+  ])('does not blame a proxy for a host that arrived: %s', async (arrived, fix) => {
+    const explain = createExplain({});
+    const isRight = ({ authority }: RequestLine) => (authority === 'api.example.com' ? null : false);
+    const view = { ...VIEW, authority: arrived };
+    const fault = await explain(isRight, { ...lineOf('/'), authority: 'upstream' }, view, [
+      'api.example.com',
+    ]);
+    expect(fault?.detail).toBe('The signature is valid for the host api.example.com.');
+    expect(fault?.advice?.fix).toContain(fix);
+  });
+
   it('is nothing for a long target', () => {
     expect([...spellingsOf(lineOf(`/${'a'.repeat(1024)}`), VIEW, [])]).toEqual([]);
   });

@@ -65,24 +65,40 @@ export function createExplain(allowList: object): Explain {
     const known = [...hosts];
     let tries = 0;
     for (const spelling of spellingsOf(line, view, known)) {
-      if ((await attempt(spelling.line)) === null) return toFault(line, spelling, known);
+      if ((await attempt(spelling.line)) === null) return toFault(line, spelling, known, view);
       if (++tries === MAX_TRIES) break;
     }
     return null;
   };
 }
 
-function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: readonly string[]): Fault {
+function toFault(
+  seen: RequestLine,
+  { line: signed, changes }: Spelling,
+  hosts: readonly string[],
+  view: RequestView,
+): Fault {
   const what = changes.map((change) => `${signedText(change, signed)}.`).join(' ');
   const fixes = changes.map((change) =>
-    // Anybody can have written the header that this host comes from.
-    change === 'authority' && !hosts.includes(signed.authority)
-      ? `If ${signed.authority} is another server, somebody forwarded a request meant for it: change nothing here. If it is a name of this server: ${mend(change, seen, signed)}`
-      : mend(change, seen, signed),
+    change === 'authority' ? mendHost(seen, signed, hosts, view) : mend(change, seen, signed),
   );
   return new Fault(SIGNATURE_CODES.invalid_signature, what, {
     fix: `${fixes.join(' ')} See invalid_signature in docs/errors.md.`,
   });
+}
+
+function mendHost(
+  seen: RequestLine,
+  signed: RequestLine,
+  hosts: readonly string[],
+  view: RequestView,
+): string {
+  if (normalizeAuthority(view.authority) === signed.authority)
+    return `The request arrived with that host, and verify() took ${seen.authority} instead, from its option authority or from X-Forwarded-Host. Correct that, or leave it out.`;
+  const text = mend('authority', seen, signed);
+  if (hosts.includes(signed.authority)) return text;
+  // Anybody can have written the header that this host comes from.
+  return `If ${signed.authority} is another server, somebody forwarded a request meant for it: change nothing here. If it is a name of this server: ${text}`;
 }
 
 function signedText(change: Change, { authority, method, path }: RequestLine): string {
