@@ -79,6 +79,6 @@ export function withLocalFix(refusal: Refusal, folder: string): Refusal {
   if (refusal.code !== 'wrong_target') return refusal;
   return {
     ...refusal,
-    fix: `${refusal.fix}. This server uses ${folder}: with another AUTH_MESH_DIR it is another device.`,
+    fix: `${asSentence(refusal.fix)} This server uses ${folder}: with another AUTH_MESH_DIR it is another device.`,
   };
 }

@@ -4,6 +4,7 @@ import type { Amesh } from '@authmesh/sdk';
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { verify as verifyExpress } from '@authmesh/sdk/express';
 import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
+import { Hono } from 'hono';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
 import { frameworks } from '../support/frameworks';
@@ -361,6 +362,39 @@ describe('without Express', () => {
     const response = await machines.controller.fetch(`${origin}/a?b`, { method: 'PUT', body: 'grüße' });
     expect(await response.text()).toBe('controller grüße');
     expect((await fetch(origin)).status).toBe(401);
+  });
+
+  it('says which entry to use if it is mounted in Hono', async () => {
+    const errors: Error[] = [];
+    const app = new Hono();
+    app.use(machines.target.verify() as never);
+    app.onError((error, c) => {
+      errors.push(error);
+      return c.text('failed', 500);
+    });
+    const response = await app.request('http://localhost/orders');
+    expect([response.status, errors[0]?.message]).toEqual([
+      500,
+      'verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify. For Hono, use @authmesh/sdk/hono. For others, see docs/frameworks.md.',
+    ]);
+  });
+
+  it('says that it needs next(), and accepts nothing without it', async () => {
+    const verify = machines.target.verify() as unknown as (...args: unknown[]) => Promise<void>;
+    const failures: unknown[] = [];
+    const { origin } = await serve((req, res) => {
+      verify(req, res).catch((error) => {
+        failures.push(error);
+        res.writeHead(500).end();
+      });
+    });
+    const client = machines.controllerWith({ answers: 'off' });
+    expect((await client.fetch(`${origin}/orders`)).status).toBe(500);
+    expect(failures).toEqual([
+      new TypeError('verify() needs a third argument: verify(request, response, next).'),
+    ]);
+    expect((await fetch(`${origin}/orders`)).status).toBe(401); // a stranger makes nothing fail
+    expect(failures).toHaveLength(1);
   });
 
   it('verifies in a stack like Connect, which shortens url and keeps originalUrl', async () => {

@@ -46,12 +46,17 @@ type ExpressRequest = NodeRequest & {
  * @param verifier decides
  */
 export function toMiddleware(verifier: Verifier): Middleware {
-  return (incoming, outgoing, next) => {
+  return (incoming, outgoing, after) => {
+    const next = typeof after === 'function' ? after : withoutNext;
     const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
     if (typeof request.on !== 'function' || typeof request.headers !== 'object' || request.headers === null) {
       // For example in a Fastify hook: the caller accepts an error, and there is no response to send.
-      next(new TypeError('verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify.'));
+      next(
+        new TypeError(
+          'verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify. For Hono, use @authmesh/sdk/hono. For others, see docs/frameworks.md.',
+        ),
+      );
       return;
     }
     loosen(request, response);
@@ -82,6 +87,11 @@ export function toMiddleware(verifier: Verifier): Middleware {
       },
     );
   };
+}
+
+/** For a caller that gives no callback: a framework whose middleware has other arguments, or a handler that forgot it. */
+function withoutNext(error?: unknown): never {
+  throw error ?? new TypeError('verify() needs a third argument: verify(request, response, next).');
 }
 
 /** Settles as soon as others see that there is a response. */

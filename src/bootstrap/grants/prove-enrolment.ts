@@ -3,6 +3,7 @@ import { enrolmentNonce } from '../../core/answers/answer';
 import { isUnproven, type Unproven } from '../../core/answers/verify-answer';
 import { fromBase64Url, toUtf8 } from '../../core/encoding';
 import { type AmeshError, AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
+import { asSentence } from '../../core/errors/define-codes';
 import { isLate, prove, REMEMBERED_MS } from '../../core/sign/prove';
 import type { GrantClaims } from '../tokens/token';
 import { MAX_ANSWER_BYTES, readEnrolmentResponse } from './enrolment-response';
@@ -96,11 +97,6 @@ function unproven(
   return new AnswerUnprovenError(
     `The response of ${origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
     { status, claims: claim?.code },
-    claim === null ? FIX : `If it is genuine: ${claim.detail} ${ended(claim.fix)} ${FIX}`,
+    claim === null ? FIX : `If it is genuine: ${claim.detail} ${asSentence(claim.fix)} ${FIX}`,
   );
-}
-
-/** A fix as a whole sentence: one that ends with a command has no full stop. */
-function ended(fix: string): string {
-  return fix.endsWith('.') ? fix : `${fix}.`;
 }
