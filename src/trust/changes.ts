@@ -211,7 +211,7 @@ async function expectController(draft: ListDraft, id: string): Promise<DeviceEnt
   if (known.roles.includes('controller')) return known;
   throw new AmeshError(
     REQUEST_CODES.role_not_allowed,
-    `${JSON.stringify(known.friendlyName)} may not call this machine, so scopes and an end have no effect.`,
+    `${JSON.stringify(known.friendlyName)} is not a controller: it may not call this machine, so scopes and an end have no effect.`,
   );
 }
 

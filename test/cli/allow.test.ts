@@ -141,8 +141,12 @@ describe('amesh allow', () => {
 
   it.each([
     [['nobody', 'orders:read'], 1, 'No device is called "nobody".'],
-    [['db', 'orders:read'], 1, '"db" may not call this machine, so scopes and an end have no effect.'],
-    [['db', '--expires', '90d'], 1, '"db" may not call this machine'],
+    [
+      ['db', 'orders:read'],
+      1,
+      '"db" is not a controller: it may not call this machine, so scopes and an end have no effect.\n  If it should be one: run',
+    ],
+    [['db', '--expires', '90d'], 1, '"db" is not a controller: it may not call this machine'],
     [['laptop'], 2, 'Which scope? Give at least one, or --expires.'],
     [['laptop', 'Orders:read'], 2, '"Orders:read" is not a scope.'],
     [['laptop', 'orders:read,'], 2, '"" is not a scope.'],
@@ -260,6 +264,8 @@ describe('amesh deny', () => {
     const { machine } = await createTarget();
     expect((await machine.amesh(['deny', 'laptop'])).code).toBe(2);
     expect((await machine.amesh(['deny', 'laptop', '--expires', '1d'])).code).toBe(2);
-    expect((await machine.amesh(['deny', 'db', 'x'])).stderr).toContain('"db" may not call this machine');
+    expect((await machine.amesh(['deny', 'db', 'x'])).stderr).toContain(
+      '"db" is not a controller: it may not call this machine',
+    );
   });
 });

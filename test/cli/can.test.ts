@@ -118,6 +118,9 @@ describe('amesh can', () => {
   it('says no for a device that is not in the list, or was revoked', async () => {
     const { machine, trust, id } = await createTarget({ scopes: ['*'] });
     await trust.update((draft) => revokeDevice(draft, id, now()));
+    expect((await machine.amesh(['can', 'nobody'])).stderr).toContain(
+      '✗ No. No device is called "nobody".\n',
+    );
     for (const device of [id, 'laptop', 'nobody', randomId()]) {
       const ran = await machine.amesh(['can', device, 'orders:read', '--json']);
       expect([ran.code, objectOf(ran)]).toMatchObject([

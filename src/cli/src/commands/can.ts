@@ -56,7 +56,7 @@ export const can = defineCommand({
     return {
       json: { ...json, code, message: withoutSecrets(detail), hint },
       notes: [
-        `✗ No: ${device === null ? '' : `${called(device)} may not ${what}. `}${detail}`,
+        `✗ No${device === null ? '' : `: ${called(device)} may not ${what}`}. ${detail}`,
         ...(code === 'scope_missing' ? [`  It has: ${scopesText(device?.scopes)}`] : []),
         `  ${hint}`,
       ],
