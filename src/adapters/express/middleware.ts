@@ -46,19 +46,20 @@ type ExpressRequest = NodeRequest & {
  * @param verifier decides
  */
 export function toMiddleware(verifier: Verifier): Middleware {
-  return (incoming, outgoing, after) => {
-    const next = typeof after === 'function' ? after : withoutNext;
+  return (incoming, outgoing, next) => {
     const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
     if (typeof request.on !== 'function' || typeof request.headers !== 'object' || request.headers === null) {
       // For example in a Fastify hook: the caller accepts an error, and there is no response to send.
-      next(
-        new TypeError(
-          'verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify. For Hono, use @authmesh/sdk/hono. For others, see docs/frameworks.md.',
-        ),
+      const error = new TypeError(
+        'verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify. For Hono, use @authmesh/sdk/hono. For others, see docs/frameworks.md.',
       );
+      if (typeof next !== 'function') throw error;
+      next(error);
       return;
     }
+    if (typeof next !== 'function')
+      throw new TypeError('verify() needs a third argument: verify(request, response, next).');
     loosen(request, response);
     // h3 1 waits for a promise. If it gets none, the end of the connection counts as `next()` there.
     return verify(verifier, request, response).then(
@@ -87,11 +88,6 @@ export function toMiddleware(verifier: Verifier): Middleware {
       },
     );
   };
-}
-
-/** For a caller that gives no callback: a framework whose middleware has other arguments, or a handler that forgot it. */
-function withoutNext(error?: unknown): never {
-  throw error ?? new TypeError('verify() needs a third argument: verify(request, response, next).');
 }
 
 /** Settles as soon as others see that there is a response. */
