@@ -1,2 +1,2 @@
 export { StorageNonceStore } from '../storage/unstorage/nonce-store';
-export type { UnstorageDriver, UnstorageLike } from '../storage/unstorage/unstorage';
+export type { UnstorageDriver, UnstorageLike, UnstorageMount } from '../storage/unstorage/unstorage';

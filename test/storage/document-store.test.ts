@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { createStorage, prefixStorage } from 'unstorage';
+import { createStorage, prefixStorage, type Storage } from 'unstorage';
 import fsDriver from 'unstorage/drivers/fs';
 import memoryDriver from 'unstorage/drivers/memory';
 import redisDriver from 'unstorage/drivers/redis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { RedisDocumentStore } from '../../src/storage/redis/documents/document-store';
 import { toDocumentStore } from '../../src/storage/unstorage/document-store';
 import { callsOf } from '../support/calls-of';
@@ -268,6 +268,36 @@ describe('any other storage', () => {
   documentStoreContract('a storage with a prefix', async () => {
     const storage = prefixStorage(make(), 'mine');
     return { store: toDocumentStore(storage), reopen: () => toDocumentStore(storage) };
+  });
+
+  it('keeps the keys of two prefixes apart, whatever the driver', async () => {
+    const base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    onTestFinished(() => rm(base, { recursive: true, maxRetries: 20 }));
+    const whole = createStorage({ driver: fsDriver({ base }) });
+    const [mine, yours] = ['mine', 'yours'].map((prefix) => prefixStorage(whole, prefix));
+    await toDocumentStore(mine as never).swap('list:am_x', null, bytes('one'));
+    expect(await mine?.getItem('list:am_x')).toBe('one');
+    expect(await toDocumentStore(yours as never).read('list:am_x')).toBeNull();
+    await yours?.setItem('list:am_x', 'two');
+    expect(await toDocumentStore(yours as never).read('list:am_x')).toEqual(bytes('two'));
+  });
+
+  it('reads lists where the storage has mounted them', async () => {
+    const base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    onTestFinished(() => rm(base, { recursive: true, maxRetries: 20 }));
+    const storage = createStorage({ driver: fsDriver({ base }) });
+    storage.mount('list', memoryDriver());
+    await storage.setItem('list:am_x', 'one');
+    expect(await toDocumentStore(storage).read('list:am_x')).toEqual(bytes('one'));
+  });
+
+  it.each([
+    ['behind a prefix', (storage: Storage) => prefixStorage(storage, 'mine')],
+    ['without one', (storage: Storage) => storage],
+  ])('may return old bytes if its driver may, %s', (_, wrap) => {
+    const driver = { ...memoryDriver(), name: 'cloudflare-kv-binding' };
+    expect(toDocumentStore(wrap(createStorage({ driver }))).isEventual).toBe(true);
+    expect(toDocumentStore(wrap(make())).isEventual).toBe(false);
   });
 
   it('reads what another program has put there as text', async () => {

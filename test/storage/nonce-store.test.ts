@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InMemoryNonceStore } from '@authmesh/sdk/core';
 import { StorageNonceStore } from '@authmesh/sdk/storage';
-import { createStorage } from 'unstorage';
+import { createStorage, prefixStorage } from 'unstorage';
 import fsDriver from 'unstorage/drivers/fs';
 import lruDriver from 'unstorage/drivers/lru-cache';
 import memoryDriver from 'unstorage/drivers/memory';
@@ -108,6 +108,14 @@ describe('StorageNonceStore', () => {
     expect(new StorageNonceStore(createStorage({ driver: fsDriver({ base: tmpdir() }) })).startedAt).toBe(
       undefined,
     );
+  });
+
+  it('a replay after a restart, over a prefix whose driver forgets', () => {
+    const before = Math.floor(Date.now() / 1000);
+    const storage = createStorage({ driver: fsDriver({ base: tmpdir() }) });
+    expect(new StorageNonceStore(prefixStorage(storage, 'mine')).startedAt).toBeUndefined();
+    storage.mount('mine', memoryDriver());
+    expect(new StorageNonceStore(prefixStorage(storage, 'mine')).startedAt).toBeGreaterThanOrEqual(before);
   });
 
   it('accepts if what has ended cannot be removed', async () => {

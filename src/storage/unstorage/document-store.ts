@@ -7,9 +7,12 @@ import { FileStore } from '../files/file-store';
 import { pageKey } from '../page-key';
 import { isIoRedis } from '../redis/client';
 import { RedisDocumentStore } from '../redis/documents/document-store';
-import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
+import { assertStorage, driversOf, hasPrefix, readRaw, type UnstorageLike } from './unstorage';
 
 export { assertStorage, type UnstorageLike } from './unstorage';
+
+/** The beginning of the keys of all lists, and of what belongs to them. */
+const LISTS = 'list:';
 
 // A map, because a storage is the caller's object.
 const stores = new WeakMap<UnstorageLike, DocumentStore>();
@@ -28,24 +31,27 @@ export function toDocumentStore(storage: UnstorageLike): DocumentStore {
 }
 
 function make(storage: UnstorageLike): DocumentStore {
-  const { base: mountedAt = '', driver = undefined } = storage.getMount?.('amesh') ?? {};
+  const { base: mountedAt = '', driver = undefined } = storage.getMount?.(LISTS) ?? {};
   const options = (driver?.options ?? {}) as { base?: unknown };
   const base = typeof options.base === 'string' ? options.base : '';
   // A storage with a deeper mount or a prefix has its own way to read and write.
-  if (mountedAt === '' && driver?.name === 'redis') {
+  const isPlain = mountedAt === '' && !hasPrefix(storage);
+  if (isPlain && driver?.name === 'redis') {
     const client = driver.getInstance?.();
     if (typeof client === 'object' && client !== null && isIoRedis(client)) {
       const prefix = base.replace(/:$/, '');
       return new RedisDocumentStore({ kind: 'client', client }, prefix === '' ? '' : `${prefix}:`);
     }
   }
-  if (mountedAt === '' && base !== '' && (driver?.name === 'fs' || driver?.name === 'fs-lite')) {
+  if (isPlain && base !== '' && (driver?.name === 'fs' || driver?.name === 'fs-lite')) {
     return new FolderStore(base);
   }
+  const names = driversOf(storage, LISTS).map(({ name = '' }) => name);
   warnOnce(
-    `If two administrators change the allow list in ${driver?.name ?? 'this storage'} at the same moment, a change can be lost: it has no compare-and-swap.`,
+    `If two administrators change the allow list in ${names.length === 1 && names[0] ? names[0] : 'this storage'} at the same moment, a change can be lost: it has no compare-and-swap.`,
   );
-  return new StorageDocumentStore(storage, driver?.name ?? '');
+  const isEventual = names.some((name) => EVENTUAL.test(name));
+  return new StorageDocumentStore(storage, isEventual);
 }
 
 /** The file layout of unstorage: a colon in a key separates folders. */
@@ -87,13 +93,14 @@ const READS_AT_ONCE = 4;
 
 /** Any other storage: changes are safe within this process only. */
 class StorageDocumentStore implements DocumentStore {
-  readonly isEventual: boolean;
   readonly #storage: UnstorageLike;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(storage: UnstorageLike, driver: string) {
+  constructor(
+    storage: UnstorageLike,
+    readonly isEventual: boolean,
+  ) {
     this.#storage = storage;
-    this.isEventual = EVENTUAL.test(driver);
   }
 
   async read(key: string, atMost?: number): Promise<Uint8Array | null> {

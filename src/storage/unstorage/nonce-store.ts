@@ -3,7 +3,7 @@ import { areDelegates, MAX_DELEGATE_NONCES, type NonceStore } from '../../core/n
 import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
 import { tooManyNonces } from '../too-many-nonces';
-import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
+import { assertStorage, driversOf, readRaw, type UnstorageDriver, type UnstorageLike } from './unstorage';
 
 interface Claimed {
   /** The device, or its delegates. */
@@ -39,8 +39,8 @@ export class StorageNonceStore implements NonceStore {
   constructor(storage: UnstorageLike) {
     assertStorage(storage);
     this.#storage = storage;
-    const name = storage.getMount?.('amesh:nonce:').driver.name ?? '';
-    this.startedAt = FORGETFUL.test(name) ? Math.floor(Date.now() / 1000) : undefined;
+    const isForgetful = driversOf(storage, 'amesh:nonce:').some(forgets);
+    this.startedAt = isForgetful ? Math.floor(Date.now() / 1000) : undefined;
     warnOnce(
       'StorageNonceStore detects replays within one process only. A request can be replayed to another process at the same moment: use RedisNonceStore.',
     );
@@ -101,6 +101,10 @@ export class StorageNonceStore implements NonceStore {
     if (count === 1) this.#delegates.delete(name);
     else if (count !== undefined) this.#delegates.set(name, count - 1);
   }
+}
+
+function forgets({ name = '' }: UnstorageDriver): boolean {
+  return FORGETFUL.test(name);
 }
 
 function toHex(text: string): string {

@@ -10,12 +10,17 @@ export interface UnstorageLike {
   /** Removes an item. It is not an error if there is none. */
   removeItem?(key: string): Promise<void>;
   /** The driver of a key. */
-  getMount?(key: string): {
-    /** The common prefix of this driver's keys. */
-    readonly base: string;
-    /** The driver itself. */
-    readonly driver: UnstorageDriver;
-  };
+  getMount?(key: string): UnstorageMount;
+  /** All drivers. */
+  getMounts?(): readonly UnstorageMount[];
+}
+
+/** A driver, and the keys that it has. */
+export interface UnstorageMount {
+  /** The common prefix of this driver's keys. */
+  readonly base: string;
+  /** The driver itself. */
+  readonly driver: UnstorageDriver;
 }
 
 /** A driver of unstorage: its name shows whether it has compare-and-swap. */
@@ -33,6 +38,20 @@ export function assertStorage(storage: UnstorageLike): void {
   if (typeof storage?.getItemRaw !== 'function' || typeof storage.setItemRaw !== 'function') {
     throw new TypeError('storage must be a storage of unstorage: createStorage({ driver }).');
   }
+}
+
+/**
+ * Whether a storage adds a prefix to each key. `prefixStorage()` copies `getMount` and `getMounts` unchanged, so there they know the
+ * keys of the whole storage. Only the methods that it replaces show that: they have no name.
+ */
+export function hasPrefix(storage: UnstorageLike): boolean {
+  return storage.getItemRaw.name !== 'getItemRaw';
+}
+
+/** The drivers that may have a key: one; or all, if the storage adds a prefix. None if that is not known. */
+export function driversOf(storage: UnstorageLike, key: string): readonly UnstorageDriver[] {
+  const mounts = hasPrefix(storage) ? storage.getMounts?.() : [storage.getMount?.(key)];
+  return (mounts ?? []).flatMap((mount) => (mount === undefined ? [] : [mount.driver]));
 }
 
 /**
