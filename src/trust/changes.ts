@@ -7,6 +7,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
+import { hasEnded } from './rights/ends';
 import { scopesMember, toScopes } from './rights/scopes';
 import { buryAll, chainOf, currentOf } from './rotation/chain';
 
@@ -73,7 +74,8 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   }
   const isForGood = role === 'controller' && known.lease !== undefined; // a paired device needs no lease
   const isNewTarget = role === 'target' && !known.roles.includes('target');
-  const isOver = device.isTrustedAnew && known.expiresAt !== undefined && known.expiresAt < nowSeconds;
+  const isOver =
+    device.isTrustedAnew && known.expiresAt !== undefined && hasEnded(known.expiresAt, nowSeconds);
   const { lease, expiresAt, proves, ...rest } = known;
   const isUnproven = (device.proves ?? proves) === false;
   await draft.put({

@@ -5,6 +5,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Lease } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
+import { hasEnded } from './rights/ends';
 import { scopesMember } from './rights/scopes';
 import { currentOf } from './rotation/chain';
 import { isFromBefore } from './tokens';
@@ -77,7 +78,7 @@ export function admit(
       TRUST_CODES.enrolment_refused,
       `${caller.deviceId} waits to replace ${entry.was?.at(-1)}, so a grant cannot admit it.`,
     );
-  if (entry?.expiresAt !== undefined && entry.expiresAt < nowSeconds)
+  if (entry?.expiresAt !== undefined && hasEnded(entry.expiresAt, nowSeconds))
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
       `The trust in ${caller.deviceId} has ended, so a grant cannot renew it.`,
@@ -85,7 +86,7 @@ export function admit(
     );
   if (entry !== undefined && entry.publicKey !== caller.publicKey)
     throw new AmeshError(TRUST_CODES.key_mismatch);
-  const isOver = entry?.lease !== undefined && entry.lease.expiresAt < nowSeconds;
+  const isOver = entry?.lease !== undefined && hasEnded(entry.lease.expiresAt, nowSeconds);
   if (entry?.roles.includes('controller') && !isOver) return null;
   if (nowSeconds >= grant.expiresAt) throw new AmeshError(TRUST_CODES.grant_expired);
   if (grant.used >= grant.uses)

@@ -20,6 +20,11 @@ export interface Ending {
   readonly lifeSeconds: number;
 }
 
+/** Whether an end has passed: a verifier refuses from the first millisecond after it, which is still in the same second. */
+export function hasEnded(endsAt: number, nowSeconds: number): boolean {
+  return endsAt <= nowSeconds;
+}
+
 /** When a device may no longer call, whatever it does until then; null if there is no such end, or it may not call anyway. */
 export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'>): Ending | null {
   const { deviceId: id, friendlyName: name, roles, addedAt, expiresAt, lease } = device;
