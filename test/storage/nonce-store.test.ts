@@ -20,19 +20,30 @@ nonceStoreContract('StorageNonceStore over memory', async () => ({
 }));
 
 nonceStoreContract('StorageNonceStore over files', async () => {
+  const storage = createStorage({ driver: fsDriver({ base: await temporaryFolder() }) });
+  return { store: new StorageNonceStore(storage), reopen: () => new StorageNonceStore(storage) };
+});
+
+async function temporaryFolder(): Promise<string> {
   const base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   onTestFinished(() => rm(base, { recursive: true, maxRetries: 20 }));
-  return { store: new StorageNonceStore(createStorage({ driver: fsDriver({ base }) })) };
-});
+  return base;
+}
+
+/** Shows nothing that was written, as Cloudflare KV does for a while. */
+function forgetful(): ReturnType<typeof memoryDriver> {
+  return { ...memoryDriver(), getItemRaw: () => null };
+}
 
 describe('StorageNonceStore', () => {
   const DEVICE = 'am_AAAAAAAAAAAAAAAA';
 
   it('remembers what the process before it has seen', async () => {
-    const storage = createStorage({ driver: memoryDriver() });
+    const driver = memoryDriver();
     const nonce = randomNonce();
-    expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
-    expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+    const restart = () => new StorageNonceStore(createStorage({ driver }));
+    expect(await restart().claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
+    expect(await restart().claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
   });
 
   it('removes what has ended', async () => {
@@ -50,7 +61,8 @@ describe('StorageNonceStore', () => {
     await store.claim(DEVICE, nonce, Date.now() + 60_000);
     for (const rubbish of ['rubbish', '', ' 1', '-1']) {
       for (const key of await storage.getKeys()) await storage.setItemRaw(key, rubbish);
-      expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+      const restarted = new StorageNonceStore(createStorage({ driver }));
+      expect(await restarted.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
     }
     driver.setItemRaw = () => Promise.reject(new Error('full'));
     await expect(store.claim(DEVICE, randomNonce(), Date.now() + 60_000)).rejects.toMatchObject({
@@ -58,10 +70,19 @@ describe('StorageNonceStore', () => {
     });
   });
 
+  it.each([
+    ['files', async () => createStorage({ driver: fsDriver({ base: await temporaryFolder() }) })],
+    ['one that shows an earlier state', async () => createStorage({ driver: forgetful() })],
+  ])('a replay at the same moment to two routes with stores of their own, over %s', async (_, make) => {
+    const storage = await make();
+    const stores = [new StorageNonceStore(storage), new StorageNonceStore(storage)];
+    const nonce = randomNonce();
+    const claims = stores.map((store) => store.claim(DEVICE, nonce, Date.now() + 60_000));
+    expect((await Promise.all(claims)).sort()).toEqual([false, true]);
+  });
+
   it('a replay over a store that still shows an earlier state', async () => {
-    const driver = memoryDriver();
-    driver.getItemRaw = () => null; // as Cloudflare KV does for a while
-    const store = new StorageNonceStore(createStorage({ driver }));
+    const store = new StorageNonceStore(createStorage({ driver: forgetful() }));
     const nonce = randomNonce();
     expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
     expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);

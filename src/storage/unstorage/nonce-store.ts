@@ -11,6 +11,20 @@ interface Claimed {
   readonly untilMs: number;
 }
 
+/** What this process knows of the nonces in a storage. */
+interface Memory {
+  /** Pending claims, so that two claims of one nonce in this process take turns. */
+  readonly claiming: Map<string, Promise<unknown>>;
+  /** The claims of this process and their ends, the oldest first: a storage may return old data, or evict data when it is full. */
+  readonly claimed: Map<string, Claimed>;
+  /** How many of them are nonces of the delegates of each device. */
+  readonly delegates: Map<string, number>;
+  readonly clock: ClockWatch;
+}
+
+/** One memory for all stores over a storage, since an app may make a store for each route. */
+const memories = new WeakMap<UnstorageLike, Memory>();
+
 /** Drivers that forget the claims of the previous process. */
 const FORGETFUL = /^(?:memory|lru-cache|null)$/;
 
@@ -21,16 +35,7 @@ const FORGETFUL = /^(?:memory|lru-cache|null)$/;
  */
 export class StorageNonceStore implements NonceStore {
   readonly #storage: UnstorageLike;
-  /** Pending claims, so that two claims of one nonce in this process take turns. */
-  readonly #claiming = new Map<string, Promise<unknown>>();
-
-  /**
-   * The claims of this process and their ends, the oldest first: a storage may return old data, or evict data when it is full.
-   */
-  readonly #claimed = new Map<string, Claimed>();
-  /** How many of them are nonces of the delegates of each device. */
-  readonly #delegates = new Map<string, number>();
-  readonly #clock = new ClockWatch();
+  readonly #memory: Memory;
 
   /** Unix seconds: requests created earlier may have been claimed by a previous process. Undefined if the storage persists. */
   readonly startedAt: number | undefined;
@@ -39,6 +44,7 @@ export class StorageNonceStore implements NonceStore {
   constructor(storage: UnstorageLike) {
     assertStorage(storage);
     this.#storage = storage;
+    this.#memory = memoryOf(storage);
     const isForgetful = driversOf(storage, 'amesh:nonce:').some(forgets);
     this.startedAt = isForgetful ? Math.floor(Date.now() / 1000) : undefined;
     warnOnce(
@@ -51,21 +57,22 @@ export class StorageNonceStore implements NonceStore {
     if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
     // Hexadecimal, since some file systems ignore the case of names.
     const key = `amesh:nonce:${toHex(deviceId)}:${toHex(nonce)}`;
-    const before = this.#claiming.get(key) ?? Promise.resolve();
+    const before = this.#memory.claiming.get(key) ?? Promise.resolve();
     const claiming = before.then(() => this.#claim(deviceId, key, keepUntilMs));
     const settled = claiming.catch(() => {});
-    this.#claiming.set(key, settled);
+    this.#memory.claiming.set(key, settled);
     try {
       return await claiming;
     } finally {
-      if (this.#claiming.get(key) === settled) this.#claiming.delete(key);
+      if (this.#memory.claiming.get(key) === settled) this.#memory.claiming.delete(key);
     }
   }
 
   async #claim(name: string, key: string, keepUntilMs: number): Promise<boolean> {
-    this.#clock.note(Date.now(), keepUntilMs);
-    if ((this.#claimed.get(key)?.untilMs ?? 0) > Date.now()) return false;
-    if ((this.#delegates.get(name) ?? 0) >= MAX_DELEGATE_NONCES) throw tooManyNonces(MAX_DELEGATE_NONCES);
+    this.#memory.clock.note(Date.now(), keepUntilMs);
+    if ((this.#memory.claimed.get(key)?.untilMs ?? 0) > Date.now()) return false;
+    if ((this.#memory.delegates.get(name) ?? 0) >= MAX_DELEGATE_NONCES)
+      throw tooManyNonces(MAX_DELEGATE_NONCES);
     try {
       const found = await readRaw(this.#storage, key);
       const text = new TextDecoder().decode(found ?? new Uint8Array());
@@ -78,8 +85,8 @@ export class StorageNonceStore implements NonceStore {
       throw new NonceStoreUnavailableError('The storage of the nonces failed.', error);
     }
     this.#forget(key); // so that it moves to the end
-    this.#claimed.set(key, { name, untilMs: keepUntilMs });
-    if (areDelegates(name)) this.#delegates.set(name, (this.#delegates.get(name) ?? 0) + 1);
+    this.#memory.claimed.set(key, { name, untilMs: keepUntilMs });
+    if (areDelegates(name)) this.#memory.delegates.set(name, (this.#memory.delegates.get(name) ?? 0) + 1);
     await this.#removeOld().catch(() => {}); // if this fails, only expired claims stay
     return true;
   }
@@ -87,7 +94,7 @@ export class StorageNonceStore implements NonceStore {
   /** Removes two at a time: faster than claims are added, without delaying a claim for long. */
   async #removeOld(): Promise<void> {
     for (let i = 0; i < 2; i++) {
-      const [key, claimed] = this.#claimed.entries().next().value ?? [];
+      const [key, claimed] = this.#memory.claimed.entries().next().value ?? [];
       if (key === undefined || (claimed?.untilMs ?? 0) > Date.now()) return;
       this.#forget(key);
       await this.#storage.removeItem?.(key);
@@ -95,12 +102,20 @@ export class StorageNonceStore implements NonceStore {
   }
 
   #forget(key: string): void {
-    const { name = '' } = this.#claimed.get(key) ?? {};
-    this.#claimed.delete(key);
-    const count = this.#delegates.get(name);
-    if (count === 1) this.#delegates.delete(name);
-    else if (count !== undefined) this.#delegates.set(name, count - 1);
+    const { name = '' } = this.#memory.claimed.get(key) ?? {};
+    this.#memory.claimed.delete(key);
+    const count = this.#memory.delegates.get(name);
+    if (count === 1) this.#memory.delegates.delete(name);
+    else if (count !== undefined) this.#memory.delegates.set(name, count - 1);
   }
+}
+
+function memoryOf(storage: UnstorageLike): Memory {
+  const known = memories.get(storage);
+  if (known !== undefined) return known;
+  const made = { claiming: new Map(), claimed: new Map(), delegates: new Map(), clock: new ClockWatch() };
+  memories.set(storage, made);
+  return made;
 }
 
 function forgets({ name = '' }: UnstorageDriver): boolean {
