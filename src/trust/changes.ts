@@ -7,7 +7,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
-import { hasEnded } from './rights/ends';
+import { hasEnded, isLeaseOver } from './rights/ends';
 import { scopesMember, toScopes } from './rights/scopes';
 import { buryAll, chainOf, currentOf } from './rotation/chain';
 
@@ -54,7 +54,8 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
     });
   }
   await assertHostsFree(draft, device.hosts, deviceId);
-  const scopes = withScopes(known?.scopes, device.scopes);
+  const isOld = role === 'controller' && known !== undefined && isLeaseOver(known, nowSeconds);
+  const scopes = withScopes(isOld ? [] : known?.scopes, device.scopes);
 
   if (known === undefined) {
     // What its key signed before it was revoked stays revoked: its delegates and working keys do not come back with it.
@@ -76,7 +77,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   const isNewTarget = role === 'target' && !known.roles.includes('target');
   const isOver =
     device.isTrustedAnew && known.expiresAt !== undefined && hasEnded(known.expiresAt, nowSeconds);
-  const { lease, expiresAt, proves, ...rest } = known;
+  const { lease, expiresAt, proves, scopes: _, ...rest } = known;
   const isUnproven = (device.proves ?? proves) === false;
   await draft.put({
     ...rest,

@@ -5,7 +5,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Lease } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
-import { hasEnded } from './rights/ends';
+import { hasEnded, isLeaseOver } from './rights/ends';
 import { scopesMember } from './rights/scopes';
 import { currentOf } from './rotation/chain';
 import { isFromBefore } from './tokens';
@@ -86,8 +86,7 @@ export function admit(
     );
   if (entry !== undefined && entry.publicKey !== caller.publicKey)
     throw new AmeshError(TRUST_CODES.key_mismatch);
-  const isOver = entry?.lease !== undefined && hasEnded(entry.lease.expiresAt, nowSeconds);
-  if (entry?.roles.includes('controller') && !isOver) return null;
+  if (entry?.roles.includes('controller') && !isLeaseOver(entry, nowSeconds)) return null;
   if (nowSeconds >= grant.expiresAt) throw new AmeshError(TRUST_CODES.grant_expired);
   if (grant.used >= grant.uses)
     throw new AmeshError(TRUST_CODES.grant_used_up, `All ${grant.uses} uses of the grant are used up.`);

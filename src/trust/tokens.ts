@@ -6,6 +6,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Tombstone } from './format/entry';
 import type { ListHead } from './format/head';
 import type { IssuedToken, TakenToken } from './format/tokens';
+import { isLeaseOver } from './rights/ends';
 
 /** How long an issued token is remembered after it ends: its machine, or a second one, may register late. */
 const KEEP_ISSUED_SECONDS = 30 * 86_400;
@@ -88,7 +89,8 @@ export async function takeProvision(
   await assertNotRevoked(draft, controller.deviceId, 'controller', issuedAt);
   const known = await draft.device(controller.deviceId);
   // The issuer chose these scopes. If it may call already, only this machine can give it more.
-  const given = known?.roles.includes('controller') ? undefined : scopes;
+  const mayCall = known?.roles.includes('controller') && !isLeaseOver(known, nowSeconds);
+  const given = mayCall ? undefined : scopes;
   await addDevice(draft, { ...controller, role: 'controller', hosts: [], scopes: given }, nowSeconds);
   if (hosts.length > 0) setHosts(draft, [...draft.head.hosts, ...hosts]);
   keepToken(draft, { kind: 'taken', id, issuer: controller.deviceId, takenAt: nowSeconds, until: null });

@@ -25,6 +25,14 @@ export function hasEnded(endsAt: number, nowSeconds: number): boolean {
   return endsAt <= nowSeconds;
 }
 
+/**
+ * Whether the lease of a device has ended. Its entry stays until its page changes, so what it says about a caller must not count any
+ * more: otherwise the next change of another device would decide about that.
+ */
+export function isLeaseOver({ lease }: Pick<DeviceLine, 'lease'>, nowSeconds: number): boolean {
+  return lease !== undefined && hasEnded(lease.expiresAt, nowSeconds);
+}
+
 /** When a device may no longer call, whatever it does until then; null if there is no such end, or it may not call anyway. */
 export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'>): Ending | null {
   const { deviceId: id, friendlyName: name, roles, addedAt, expiresAt, lease } = device;

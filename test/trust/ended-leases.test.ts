@@ -1,0 +1,61 @@
+import { addDevice } from '@authmesh/sdk/admin';
+import { describe, expect, it } from 'vitest';
+import type { ListDraft } from '../../src/trust/format/draft';
+import { addGrant, enrolCaller } from '../../src/trust/grants';
+import { takeProvision } from '../../src/trust/tokens';
+import { newDevice } from '../support/list-document';
+import { NOW, WrittenList } from '../support/written-list';
+
+const ID = 'G'.repeat(22);
+const LEASE_SECONDS = 3600;
+const LATER = NOW + LEASE_SECONDS + 100;
+
+const caller = newDevice(undefined, 'job');
+
+/** A list with a caller whose lease has ended. An entry leaves a page with the next change of that page, whatever that is. */
+async function withEndedLease({ isRewritten }: { readonly isRewritten: boolean }): Promise<WrittenList> {
+  const written = await WrittenList.create();
+  const ends = { uses: 5, used: 0, leaseSeconds: LEASE_SECONDS, maxLeaseSeconds: 90_000 };
+  const times = { issuedAt: NOW - 1, expiresAt: NOW + 600 };
+  const key = { id: ID, publicKey: `Ag${'A'.repeat(42)}`, names: '*', scopes: ['deploy:*'] };
+  await written.change(async (draft) => {
+    addGrant(draft, { ...key, ...ends, ...times }, NOW);
+    await enrolCaller(draft, ID, caller, NOW);
+  });
+  const other = newDevice(undefined, 'other');
+  const change = (draft: ListDraft) => addDevice(draft, { ...other, role: 'controller', hosts: [] }, LATER);
+  if (isRewritten) await written.change(change, LATER);
+  expect(written.list.find(caller.deviceId) === undefined).toBe(isRewritten);
+  return written;
+}
+
+describe.each([{ isRewritten: true }, { isRewritten: false }])('The scopes of an ended lease, %j', (how) => {
+  it('do not come back when the caller is paired', async () => {
+    const written = await withEndedLease(how);
+    const paired = { ...caller, role: 'controller', hosts: [], isTrustedAnew: true } as const;
+    await written.change((draft) => addDevice(draft, { ...paired, scopes: ['orders:read'] }, LATER), LATER);
+    const found = written.list.entry(caller.deviceId);
+    expect(found).toMatchObject({ roles: ['controller'], scopes: ['orders:read'] });
+    expect(found?.lease).toBeUndefined();
+  });
+
+  it('do not come back with a provision token of the caller, and those of the token count', async () => {
+    const written = await withEndedLease(how);
+    const token = { id: 'T'.repeat(22), issuedAt: LATER - 1, controller: caller, hosts: [] };
+    await written.change(
+      (draft) => takeProvision(draft, { ...token, scopes: ['orders:read'] }, LATER),
+      LATER,
+    );
+    const found = written.list.entry(caller.deviceId);
+    expect(found).toMatchObject({ roles: ['controller'], scopes: ['orders:read'] });
+    expect(found?.lease).toBeUndefined();
+  });
+
+  it('stay away while the caller becomes a target, which may not call', async () => {
+    const written = await withEndedLease(how);
+    const target = { ...caller, role: 'target', hosts: ['job:3000'] } as const;
+    await written.change((draft) => addDevice(draft, target, LATER), LATER);
+    expect(written.list.entry(caller.deviceId)).toMatchObject({ roles: ['target'] });
+    expect(written.list.entry(caller.deviceId)?.scopes).toBeUndefined();
+  });
+});
