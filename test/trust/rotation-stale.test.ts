@@ -103,6 +103,25 @@ describe('a key that never became the next one', () => {
   });
 });
 
+describe('a next key that has waited for longer than its statement counts', () => {
+  it.each([
+    ['has left the list', true],
+    ['is still in the list, since nothing has changed there', false],
+  ])('does not stand against a later one: %s', async (_, isChanged) => {
+    const [former, vain, next] = [peer(), peer(), peer()];
+    const written = await listOf(former);
+    await written.change(async (draft) => void (await propose(draft, former, vain, NOW, 'admin')));
+    const later = NOW + 40 * DAY;
+    if (isChanged) await written.change((draft) => draft.put(newDevice()), later);
+    expect(written.list.entry(vain.deviceId) === undefined).toBe(isChanged);
+    await written.change(async (draft) => {
+      expect(await propose(draft, former, next, later, 'admin')).toBe('waiting');
+    }, later);
+    expect(written.list.find(former.deviceId)).toMatchObject({ roles: ['controller'] });
+    expect(written.list.entry(vain.deviceId)).toBeUndefined();
+  });
+});
+
 describe('A year of rotations', () => {
   it.each([16, 20])('changes neither name nor scopes, end or lease (%i)', async (count) => {
     const keys = Array.from({ length: count + 1 }, peer);

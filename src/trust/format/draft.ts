@@ -279,8 +279,11 @@ function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
 }
 
-/** Whether the time of an entry is over: of a key that was replaced, or of a successor that nobody has accepted. */
-function isPast({ roles, retiresAt, pending, addedAt }: DeviceLine, nowSeconds: number): boolean {
+/**
+ * Whether the time of an entry is over: of a key that was replaced, or of a successor that nobody has accepted. It leaves the list
+ * when its page changes.
+ */
+export function isPast({ roles, retiresAt, pending, addedAt }: DeviceLine, nowSeconds: number): boolean {
   const endsAt = pending ? addedAt + ROTATION_LIMITS.lifeSeconds : retiresAt;
   return endsAt !== undefined && roles.length === 0 && endsAt + COMEBACK_SECONDS < nowSeconds;
 }

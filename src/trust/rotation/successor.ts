@@ -2,7 +2,7 @@ import { equalBytes, fromBase64Url, toBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
 import { TRUST_CODES } from '../errors/codes';
-import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
+import { COMEBACK_SECONDS, isPast, type ListDraft } from '../format/draft';
 import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 
@@ -46,7 +46,8 @@ export async function proposeSuccessor(
   const former = await draft.device(formerId);
   if (accept === false || former === undefined || former.pending) return 'refused';
   if (!equalBytes(fromBase64Url(former.publicKey) ?? new Uint8Array(), formerKey)) return 'refused';
-  const known = await nextEntryOf(draft, former);
+  const found = await nextEntryOf(draft, former);
+  const known = found?.pending && isPast(found, nowSeconds) ? undefined : found;
   if (known === undefined) {
     if (!former.roles.includes('controller') || isOver(former, nowSeconds)) return 'refused';
     if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // its keys were cut off later
