@@ -6,6 +6,7 @@ import type { ListDraft } from '../trust/format/draft';
 import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { namesakesOf } from '../trust/look-up';
+import { mayCall } from '../trust/rights/ends';
 import { toScopes } from '../trust/rights/scopes';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
@@ -203,16 +204,16 @@ async function save(
   return { controller: result as DeviceEntry, replaced, head };
 }
 
-/** The controllers to remove to make room for one more: the oldest ones. */
+/** The controllers to remove to make room for one more: the oldest ones. Those that may not call any more take no room. */
 async function controllersInTheWay(
   draft: ListDraft,
   peer: Peer,
   max = Number.POSITIVE_INFINITY,
 ): Promise<DeviceEntry[]> {
   if (max === Number.POSITIVE_INFINITY) return []; // without a limit, there is no need to read the whole list
+  const nowSeconds = Math.floor(Date.now() / 1000);
   const controllers: DeviceEntry[] = [];
-  for await (const device of draft.devices())
-    if (device.roles.includes('controller')) controllers.push(device);
+  for await (const device of draft.devices()) if (mayCall(device, nowSeconds)) controllers.push(device);
   const tooMany = controllers.length + 1 - max;
   if (tooMany <= 0 || controllers.some(({ deviceId }) => deviceId === peer.deviceId)) return [];
   return controllers.sort((a, b) => a.addedAt - b.addedAt).slice(0, tooMany);

@@ -306,6 +306,25 @@ describe.concurrent('maxControllers', () => {
     expect(names(await documentOf(target.trust)).sort()).toEqual(['old-0', 'old-1']);
   });
 
+  it.concurrent('does not count those whose trust or lease has ended, and removes none that may call', async () => {
+    const { target, old, controller } = await full(3);
+    const lease = { grant: 'G'.repeat(22), expiresAt: 1000, endsAt: 1000 };
+    const [, ended, leased] = await Promise.all(
+      old.map(({ identity }) => target.trust.preview((list) => list.device(identity.deviceId))),
+    );
+    await target.trust.update(async (list) => {
+      await list.put({ ...(ended as DeviceEntry), expiresAt: 1000 });
+      await list.put({ ...(leased as DeviceEntry), expiresAt: Math.floor(Date.now() / 1000), lease });
+    });
+    const first = { target, relay: relay.url, listen: { maxControllers: 2 } };
+    expect((await pair({ ...first, controller })).errors).toEqual({});
+    // The next one is in the list, but may not call.
+    const next = await pair({ ...first, controller: old[1] as Device });
+    expect([next.target, next.controller]).toEqual(['pairing_declined', 'pairing_declined']);
+    const { deviceId } = (old[0] as Device).identity;
+    expect((await target.trust.read()).find(deviceId)).toMatchObject({ roles: ['controller'] });
+  });
+
   it.concurrent('also holds if another one came while the code was typed', async () => {
     const { target, controller } = await full(0);
     const { publicKey, deviceId } = (await createDevice('quicker')).identity;

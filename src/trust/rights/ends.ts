@@ -33,6 +33,14 @@ export function isLeaseOver({ lease }: Pick<DeviceLine, 'lease'>, nowSeconds: nu
   return lease !== undefined && hasEnded(lease.expiresAt, nowSeconds);
 }
 
+/** Whether a device may call now: it is a controller, and neither its lease nor the trust in it has ended. */
+export function mayCall(device: DeviceLine, nowSeconds: number): boolean {
+  const { roles, expiresAt } = device;
+  const isOver =
+    isLeaseOver(device, nowSeconds) || (expiresAt !== undefined && hasEnded(expiresAt, nowSeconds));
+  return roles.includes('controller') && !isOver;
+}
+
 /** When a device may no longer call, whatever it does until then; null if there is no such end, or it may not call anyway. */
 export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'>): Ending | null {
   const { deviceId: id, friendlyName: name, roles, addedAt, expiresAt, lease } = device;
