@@ -4,10 +4,10 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
+import { hasEnded, hasLeft } from './format/ended';
 import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
-import { hasEnded, isLeaseOver } from './rights/ends';
 import { scopesMember, toScopes } from './rights/scopes';
 import { buryAll, chainOf, currentOf } from './rotation/chain';
 
@@ -54,7 +54,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
     });
   }
   await assertHostsFree(draft, device.hosts, deviceId);
-  const isOld = role === 'controller' && known !== undefined && isLeaseOver(known, nowSeconds);
+  const isOld = role === 'controller' && known !== undefined && hasLeft(known, nowSeconds);
   const scopes = withScopes(isOld ? [] : known?.scopes, device.scopes);
 
   if (known === undefined) {

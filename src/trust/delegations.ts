@@ -1,7 +1,8 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { isNonce } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
-import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
+import type { ListDraft } from './format/draft';
+import { COMEBACK_SECONDS } from './format/ended';
 import type { DeviceEntry } from './format/entry';
 import type { ListHead } from './format/head';
 import { currentOf } from './rotation/chain';

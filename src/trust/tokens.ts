@@ -3,10 +3,10 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, assertHostsFree, setHosts } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
+import { hasLeft } from './format/ended';
 import type { DeviceEntry, Tombstone } from './format/entry';
 import type { ListHead } from './format/head';
 import type { IssuedToken, TakenToken } from './format/tokens';
-import { isLeaseOver } from './rights/ends';
 
 /** How long an issued token is remembered after it ends: its machine, or a second one, may register late. */
 const KEEP_ISSUED_SECONDS = 30 * 86_400;
@@ -89,8 +89,8 @@ export async function takeProvision(
   await assertNotRevoked(draft, controller.deviceId, 'controller', issuedAt);
   const known = await draft.device(controller.deviceId);
   // The issuer chose these scopes. If it may call already, only this machine can give it more.
-  const mayCall = known?.roles.includes('controller') && !isLeaseOver(known, nowSeconds);
-  const given = mayCall ? undefined : scopes;
+  const isCaller = known?.roles.includes('controller') && !hasLeft(known, nowSeconds);
+  const given = isCaller ? undefined : scopes;
   await addDevice(draft, { ...controller, role: 'controller', hosts: [], scopes: given }, nowSeconds);
   if (hosts.length > 0) setHosts(draft, [...draft.head.hosts, ...hosts]);
   keepToken(draft, { kind: 'taken', id, issuer: controller.deviceId, takenAt: nowSeconds, until: null });

@@ -51,6 +51,23 @@ describe.each([{ isRewritten: true }, { isRewritten: false }])('The scopes of an
     expect(found?.lease).toBeUndefined();
   });
 
+  it('stay for a new pairing where a person has set an end, for 25 hours', async () => {
+    const written = await WrittenList.create();
+    const device = { ...caller, scopes: ['deploy:*'], expiresAt: NOW + 900_000 };
+    const lease = { grant: ID, expiresAt: NOW, endsAt: NOW };
+    await written.change((draft) => draft.put({ ...device, lease }));
+    const paired = { ...caller, role: 'controller', hosts: [] } as const;
+    const scopesAfter = async (nowSeconds: number) => {
+      const copy = await WrittenList.create();
+      await copy.change((draft) => draft.take(written.list.lines()));
+      if (how.isRewritten) await copy.change((draft) => draft.put(newDevice()), nowSeconds);
+      await copy.change((draft) => addDevice(draft, paired, nowSeconds), nowSeconds);
+      return copy.list.entry(caller.deviceId)?.scopes;
+    };
+    expect(await scopesAfter(NOW + 25 * 3600 - 1)).toEqual(['deploy:*']);
+    expect(await scopesAfter(NOW + 25 * 3600)).toBeUndefined();
+  });
+
   it('stay away while the caller becomes a target, which may not call', async () => {
     const written = await withEndedLease(how);
     const target = { ...caller, role: 'target', hosts: ['job:3000'] } as const;

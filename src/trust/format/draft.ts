@@ -1,24 +1,12 @@
 import { AmeshError } from '../../core/errors/amesh-error';
-import { ROTATION_LIMITS } from '../../core/rotation/rotation';
 import { parseObject } from '../../core/strict-json';
 import { isDeviceId } from '../../core/wire/credentials';
 import { TRUST_CODES } from '../errors/codes';
-import {
-  type DeviceEntry,
-  type DeviceLine,
-  type Entry,
-  idOf,
-  readEntry,
-  type Tombstone,
-  toLine,
-  unknownEntry,
-} from './entry';
+import { withoutEnded } from './ended';
+import { type DeviceEntry, type Entry, idOf, readEntry, type Tombstone, toLine, unknownEntry } from './entry';
 import { hashOf, type ListHead, MAX_INLINE_ENTRIES, MAX_PAGES, MAX_RECENT, type PageRef } from './head';
 import { countLines, lineInPage, linesOf, splitPage, toPage, withLines } from './page';
 import { bitsOf, findPrefix, ID_BITS } from './prefix';
-
-/** For how long after an end or a revocation an older token or statement can count: 24 h, and an hour for clocks that differ. */
-export const COMEBACK_SECONDS = 25 * 3600;
 
 /** If a change makes a page larger than this, it splits the page. */
 const SPLIT_AT = { lines: 512, bytes: 524_288 };
@@ -259,33 +247,6 @@ interface Merged {
 function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
   if (only === undefined || others.length > 0 || only.bytes === null) return false;
   return countLines(only.bytes) <= (only.hash === null ? MAX_INLINE_ENTRIES : MAX_INLINE_ENTRIES / 2);
-}
-
-/**
- * What is left of an entry. A tombstone whose time is over is forgotten. A device whose lease has ended stays only if it is
- * also a target, or if a person has set its end or cut its keys: a grant that is still open would add it again without them.
- *
- * @returns the same entry if nothing has ended; null if nothing is left
- */
-function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
-  if (entry.kind === 'tombstone') return entry.tombstone.until > nowSeconds ? entry : null;
-  if (entry.kind === 'foreign') return entry;
-  if (isPast(entry.device, nowSeconds)) return null;
-  const { lease, scopes: _, ...device } = entry.device;
-  const keepSeconds = device.expiresAt === undefined ? 0 : COMEBACK_SECONDS;
-  if (lease === undefined || lease.expiresAt + keepSeconds >= nowSeconds) return entry;
-  if (device.keysSince !== undefined && device.keysSince + COMEBACK_SECONDS > nowSeconds) return entry;
-  const roles = device.roles.filter((role) => role !== 'controller');
-  return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
-}
-
-/**
- * Whether the time of an entry is over: of a key that was replaced, or of a successor that nobody has accepted. It leaves the list
- * when its page changes.
- */
-export function isPast({ roles, retiresAt, pending, addedAt }: DeviceLine, nowSeconds: number): boolean {
-  const endsAt = pending ? addedAt + ROTATION_LIMITS.lifeSeconds : retiresAt;
-  return endsAt !== undefined && roles.length === 0 && endsAt + COMEBACK_SECONDS < nowSeconds;
 }
 
 /** Splits at most once for each new line, so a change of one device writes at most two pages, whatever its ID. */

@@ -1,3 +1,4 @@
+import { hasEnded } from '../format/ended';
 import type { DeviceLine } from '../format/entry';
 import type { ListHead } from '../format/head';
 
@@ -20,15 +21,7 @@ export interface Ending {
   readonly lifeSeconds: number;
 }
 
-/** Whether an end has passed: a verifier refuses from the first millisecond after it, which is still in the same second. */
-export function hasEnded(endsAt: number, nowSeconds: number): boolean {
-  return endsAt <= nowSeconds;
-}
-
-/**
- * Whether the lease of a device has ended. Its entry stays until its page changes, so what it says about a caller must not count any
- * more: otherwise the next change of another device would decide about that.
- */
+/** Whether a device enrolled by a grant, and its lease has ended. */
 export function isLeaseOver({ lease }: Pick<DeviceLine, 'lease'>, nowSeconds: number): boolean {
   return lease !== undefined && hasEnded(lease.expiresAt, nowSeconds);
 }

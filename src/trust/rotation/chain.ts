@@ -1,4 +1,5 @@
-import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
+import type { ListDraft } from '../format/draft';
+import { COMEBACK_SECONDS } from '../format/ended';
 import { type DeviceEntry, isNextOf } from '../format/entry';
 
 /**

@@ -2,7 +2,8 @@ import { equalBytes, fromBase64Url, toBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
 import { TRUST_CODES } from '../errors/codes';
-import { COMEBACK_SECONDS, isPast, type ListDraft } from '../format/draft';
+import type { ListDraft } from '../format/draft';
+import { COMEBACK_SECONDS, isPast } from '../format/ended';
 import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 

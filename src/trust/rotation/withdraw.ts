@@ -1,5 +1,6 @@
 import type { Rotation } from '../../core/rotation/rotation';
-import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
+import type { ListDraft } from '../format/draft';
+import { COMEBACK_SECONDS } from '../format/ended';
 import type { DeviceEntry, DeviceLine, Tombstone } from '../format/entry';
 import { buryAll, chainOf, currentOf, followersOf, nextEntryOf } from './chain';
 import { ON_ITS_WAY_SECONDS } from './successor';
