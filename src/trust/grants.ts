@@ -3,7 +3,7 @@ import { addDevice, dismissController } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
 import { hasEnded } from './format/ended';
-import type { DeviceEntry, Lease } from './format/entry';
+import type { DeviceEntry, Lease, Tombstone } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
 import { isLeaseOver } from './rights/ends';
@@ -52,19 +52,20 @@ export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): vo
  */
 export function admit(
   list: Pick<ListHead, 'grants'>,
-  known: { readonly entry: DeviceEntry | undefined; readonly isRevoked: boolean },
+  known: { readonly entry: DeviceEntry | undefined; readonly tombstone: Tombstone | undefined },
   grantId: string,
   caller: Enrollee,
   nowSeconds: number,
 ): Grant | null {
   const grant = expectGrant(list, grantId);
-  if (known.isRevoked)
+  // A tombstone whose time is over stays until its page changes. It must not say more than one that has been forgotten.
+  if (known.tombstone !== undefined && !hasEnded(known.tombstone.until, nowSeconds))
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
       `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
   const { entry } = known;
-  if (isFromBefore(grant.issuedAt, entry, 'controller'))
+  if (isFromBefore(grant.issuedAt, entry ?? known.tombstone, 'controller'))
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
       `${caller.deviceId} was revoked as a caller, or its working keys were revoked, after the grant was issued, so the grant cannot bring it back.`,
@@ -106,8 +107,8 @@ export async function enrolCaller(
   nowSeconds: number,
 ): Promise<void> {
   const entry = await draft.device(caller.deviceId);
-  const isRevoked = (await draft.tombstone(caller.deviceId)) !== undefined;
-  const grant = admit(draft.head, { entry, isRevoked }, grantId, caller, nowSeconds);
+  const tombstone = await draft.tombstone(caller.deviceId);
+  const grant = admit(draft.head, { entry, tombstone }, grantId, caller, nowSeconds);
   if (grant === null) return;
   const endsAt = nowSeconds + grant.maxLeaseSeconds;
   const lease: Lease = {

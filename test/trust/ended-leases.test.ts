@@ -1,5 +1,6 @@
-import { addDevice } from '@authmesh/sdk/admin';
-import { describe, expect, it } from 'vitest';
+import { addDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { assertAdmitted } from '../../src/bootstrap/grants/enrolment-policy';
 import type { ListDraft } from '../../src/trust/format/draft';
 import { addGrant, enrolCaller } from '../../src/trust/grants';
 import { takeProvision } from '../../src/trust/tokens';
@@ -76,3 +77,37 @@ describe.each([{ isRewritten: true }, { isRewritten: false }])('The scopes of an
     expect(written.list.entry(caller.deviceId)?.scopes).toBeUndefined();
   });
 });
+
+describe.each([true, false])(
+  'A revoked caller, when its tombstone may be forgotten (and is: %s)',
+  (isForgotten) => {
+    it.each([
+      [25 * 3600 - 1, 'enrolment_refused'],
+      [25 * 3600, null],
+    ])('after %i s and a new grant', async (seconds, expected) => {
+      const written = await WrittenList.create();
+      const later = NOW + seconds;
+      await written.change(async (draft) => {
+        await draft.put(caller);
+        await revokeDevice(draft, caller.deviceId, NOW);
+      });
+      if (isForgotten) await written.change((draft) => draft.put(newDevice()), later);
+      const ends = { uses: 5, used: 0, leaseSeconds: LEASE_SECONDS, maxLeaseSeconds: 90_000 };
+      const times = { issuedAt: later, expiresAt: later + 600 };
+      await written.change(async (draft) =>
+        addGrant(draft, { id: ID, publicKey: `Ag${'A'.repeat(42)}`, names: '*', ...ends, ...times }, later),
+      );
+      const clock = vi.spyOn(Date, 'now').mockReturnValue(later * 1000);
+      onTestFinished(() => clock.mockRestore());
+      const early = () => assertAdmitted(written.list, ID, caller);
+      if (expected === null) early();
+      else expect(early).toThrow(expect.objectContaining({ code: expected }));
+      const enrolling = written.change((draft) => enrolCaller(draft, ID, caller, later), later);
+      const refusal = await enrolling.then(
+        () => null,
+        ({ code }) => code,
+      );
+      expect(refusal).toBe(expected);
+    });
+  },
+);

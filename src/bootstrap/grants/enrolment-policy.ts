@@ -66,7 +66,7 @@ export async function verifyEnrolment(
 export function assertAdmitted(list: PagedList, grantId: string, caller: Enrollee): void {
   try {
     const { deviceId } = caller;
-    const known = { entry: list.entry(deviceId), isRevoked: list.isRevoked(deviceId) };
+    const known = { entry: list.entry(deviceId), tombstone: list.tombstone(deviceId) };
     admit(list.head, known, grantId, caller, nowSeconds());
   } catch (error) {
     refuseOnly(error);
