@@ -70,7 +70,8 @@ export interface WaitingAnswer {
 /** After this time, no answer waits for the handler of another request, in milliseconds. */
 const LATE_MS = 1;
 
-let answers: WaitingAnswer[] = [];
+const answers: WaitingAnswer[] = [];
+const signed: WaitingAnswer[] = [];
 let oldestMs = 0;
 let isTurnAsked = false;
 
@@ -81,7 +82,7 @@ let isTurnAsked = false;
 export function signTogether(answer: WaitingAnswer): void {
   const count = answers.push(answer);
   if (count === 1) oldestMs = performance.now();
-  if (isAlone(count) || count === MOST || isLate()) {
+  if (isAlone(count) || count === MOST || isLate() || isProcessEnding()) {
     signNow();
     return;
   }
@@ -97,13 +98,18 @@ export function turnToSign(): Promise<void> | undefined {
   return new Promise((resolve) => signTogether({ sign: resolve, send() {} }));
 }
 
-/** Signs and sends the answers that wait, before something happens that must not come before them. */
+/**
+ * Signs and sends the answers that wait, before something happens that must not come before them.
+ *
+ * Code of the program can run while an answer is sent, and can call this again: by closing the server, for example. Then the inner call
+ * sends the others.
+ */
 export function signNow(): void {
-  const group = answers;
-  if (group.length === 0) return;
-  answers = [];
-  for (const answer of group) answer.sign();
-  for (const answer of group) answer.send();
+  for (let answer = answers.shift(); answer !== undefined; answer = answers.shift()) {
+    answer.sign();
+    signed.push(answer);
+  }
+  for (let answer = signed.shift(); answer !== undefined; answer = signed.shift()) answer.send();
 }
 
 function onTurn(): void {
@@ -115,6 +121,11 @@ function onTurn(): void {
 /** @param count how many answers wait, this one included */
 function isAlone(count: number): boolean {
   return !isReal || (!isBusy && count === 1);
+}
+
+/** Whether listeners to the end of the process run. No further turn of the event loop comes then, and no new listener is called. */
+function isProcessEnding(): boolean {
+  return (process as { readonly _exiting?: boolean })._exiting === true;
 }
 
 function isLate(): boolean {

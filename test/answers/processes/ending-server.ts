@@ -20,6 +20,10 @@ if (isMainThread && process.argv[2] === 'in a thread') {
   const server = createServer(
     inPairs((request, response) =>
       verify(request, response, () => {
+        if (request.url === '/end-at-exit') {
+          process.on('exit', () => response.end('bye'));
+          process.exit(0);
+        }
         response.end('bye');
         AFTER[request.url ?? '']?.();
       }),

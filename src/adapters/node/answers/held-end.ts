@@ -10,6 +10,7 @@ const ends = attached<'held' | 'released'>();
 interface Response {
   finished: boolean;
   readonly socket?: unknown;
+  readonly req?: { readonly socket?: unknown };
 }
 
 /**
@@ -24,7 +25,8 @@ export function markEnded(response: Response): void {
   }
   Object.defineProperties(response, ENDED_HTTP1);
   response.finished = true;
-  if (response.socket instanceof Socket) keepForAnswer(response.socket);
+  const socket = socketOf(response);
+  if (socket instanceof Socket) keepForAnswer(socket);
 }
 
 /** Makes the response show again what Node says. Call it before the end is released. */
@@ -32,7 +34,13 @@ export function unmarkEnded(response: Response): void {
   ends.set(response, 'released');
   if (isHttp2Response(response)) return;
   response.finished = false;
-  if (response.socket instanceof Socket) answerIsSent(response.socket);
+  const socket = socketOf(response);
+  if (socket instanceof Socket) answerIsSent(socket);
+}
+
+/** A response gets its connection only when those before it on the same connection are sent. */
+function socketOf({ req, socket }: Response): unknown {
+  return req?.socket ?? socket;
 }
 
 /**
