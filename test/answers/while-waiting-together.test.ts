@@ -197,6 +197,59 @@ function nextTicks(count: number, call: () => void): void {
   else process.nextTick(() => nextTicks(count - 1, call));
 }
 
+const lateCalls: Record<string, (response: ServerResponse, done: (error?: Error | null) => void) => unknown> =
+  {
+    'write()': (response, done) => response.write('more', done),
+    'end()': (response, done) => response.end('more', done),
+  };
+
+it.each(
+  Object.entries(lateCalls).flatMap(([call, late]) =>
+    signings.map((how) => [call, how.when, { ...how, late }] as const),
+  ),
+)(
+  'a late %s, when Node would have sent the answer, fails as after that and emits no error: signed %s',
+  async (_call, _when, { isLater, late }) => {
+    const seen: unknown[] = [];
+    const called = new Promise<void>((resolve) => {
+      later = (response) => {
+        response.on('error', (error) => seen.push(error));
+        nextTicks(10, () =>
+          late(response, (error) => {
+            seen.push((error as NodeJS.ErrnoException).code);
+            resolve();
+          }),
+        );
+      };
+    });
+    const { answerSigner } = isLater ? await slowSigner() : { answerSigner: await targetSigner() };
+    const { port } = await listen(
+      serverOf(await provingVerifier({ answerSigner }), (response) => later(response)),
+    );
+    const { request, expected } = await asking();
+    await companionTo(port);
+    const { proof, text } = await checked(await receive(port, request), expected);
+    await called;
+    expect([proof, text, ...seen]).toEqual(['proven', BODY, 'ERR_STREAM_WRITE_AFTER_END']);
+  },
+);
+
+let later: (response: ServerResponse) => void;
+
+/** A signer that takes more than a turn of the event loop. */
+async function slowSigner() {
+  const { deviceId, sign } = await targetSigner();
+  return {
+    answerSigner: {
+      deviceId,
+      async sign(message: Uint8Array) {
+        await setImmediate();
+        return sign(message);
+      },
+    },
+  };
+}
+
 let script: Script;
 beforeAll(async () => {
   script = await toScript('test/answers/processes/ending-server.ts');

@@ -7,6 +7,23 @@ import { readEnd, readWrite } from './written';
 /** Whether the end of a response is still held back, or was released after it had been held back. */
 const ends = attached<'held' | 'released'>();
 
+/** The step in which a response was ended. */
+const steps = attached<number>();
+let step = 0;
+let isStepCounted = false;
+
+/** A number that changes when Node runs what `process.nextTick()` has put off. In plain Node a short answer is sent by then. */
+function currentStep(): number {
+  if (!isStepCounted) {
+    isStepCounted = true;
+    process.nextTick(() => {
+      isStepCounted = false;
+      step++;
+    });
+  }
+  return step;
+}
+
 interface Response {
   finished: boolean;
   readonly socket?: unknown;
@@ -23,6 +40,7 @@ export function markEnded(response: Response): void {
     Object.defineProperties(response, ENDED_HTTP2);
     return;
   }
+  steps.set(response, currentStep());
   Object.defineProperties(response, ENDED_HTTP1);
   response.finished = true;
   const socket = socketOf(response);
@@ -65,14 +83,29 @@ function untilReleased(shown: Readonly<Record<string, boolean>>): PropertyDescri
 /** What Node does with a write after the end. */
 export function writeLate(response: object, args: unknown[]): boolean {
   const callback = readWrite(args)?.callback;
-  if (!isHttp2Response(response)) return Object.getPrototypeOf(response).write.apply(response, args);
-  if (callback !== undefined) process.nextTick(callback, new Error('write after end'));
+  if (mayFail(response)) return Object.getPrototypeOf(response).write.apply(response, args);
+  if (callback !== undefined) process.nextTick(callback, writeAfterEnd());
   return false;
 }
 
 /** What Node does with another end. */
 export function endLate(response: object, args: unknown[]): void {
-  const callback = readEnd(args)?.callback;
-  if (!isHttp2Response(response)) Object.getPrototypeOf(response).end.apply(response, args);
-  else if (callback !== undefined) process.nextTick(callback);
+  const written = readEnd(args);
+  const callback = written?.callback;
+  const isHttp2 = isHttp2Response(response);
+  if (mayFail(response) || (!isHttp2 && written?.bytes.length === 0))
+    Object.getPrototypeOf(response).end.apply(response, args);
+  else if (callback !== undefined) process.nextTick(callback, ...(isHttp2 ? [] : [writeAfterEnd()]));
+}
+
+/**
+ * Whether Node emits `error` for bytes after the end. It does not once the answer is sent, and a program without a listener would
+ * crash.
+ */
+function mayFail(response: object): boolean {
+  return !isHttp2Response(response) && steps.get(response) === currentStep();
+}
+
+function writeAfterEnd(): Error {
+  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
 }
