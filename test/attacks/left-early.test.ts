@@ -16,7 +16,11 @@ async function passThrough(
   response: ServerResponse,
 ): Promise<boolean> {
   await new Promise<unknown>((resolve, reject) => {
-    const next = (error?: unknown) => (error ? reject(error) : resolve(undefined));
+    const next = (error?: unknown) => {
+      response.off('close', next);
+      if (error) reject(error);
+      else resolve(undefined);
+    };
     const returned: unknown = middleware(request, response, next);
     if (returned === undefined) response.once('close', next);
     else resolve(returned);
@@ -30,15 +34,19 @@ afterEach(() => server.close());
 async function serve(middleware: Middleware) {
   const handler = vi.fn();
   const closed = vi.fn();
+  const refused = vi.fn();
   server = await listen(
     createServer(async (request, response) => {
       response.once('close', closed);
-      if (!(await passThrough(middleware, request, response))) return;
+      if (!(await passThrough(middleware, request, response))) {
+        refused();
+        return;
+      }
       handler();
       response.end('in');
     }),
   );
-  return { handler, closed };
+  return { handler, closed, refused };
 }
 
 async function sendHead(body: string | null = null): Promise<RawClient> {
@@ -75,12 +83,23 @@ it('a client that leaves while a nonce store in the network is asked reaches no 
 });
 
 it('a refusal that waits for the body reaches no handler', async () => {
-  const { handler } = await serve(toMiddleware(verifierAt({ hosts: ['other.example.com'] })));
+  const { handler, refused } = await serve(toMiddleware(verifierAt({ hosts: ['other.example.com'] })));
   const client = await sendHead('0123456789');
   await sleep(50);
   client.write('0123456789');
   expect(await client.response()).toMatchObject({ status: 421 });
   client.destroy();
+  await vi.waitFor(() => expect(refused).toHaveBeenCalled()); // so do the hooks of h3
+  expect(handler).not.toHaveBeenCalled();
+});
+
+it('a client that leaves before its refusal reaches no handler', async () => {
+  const { handler, closed } = await serve(toMiddleware(verifierAt({ hosts: ['other.example.com'] })));
+  const client = await sendHead('0123456789');
+  await sleep(50);
+  client.destroy();
+  await vi.waitFor(() => expect(closed).toHaveBeenCalled());
+  await sleep(50);
   expect(handler).not.toHaveBeenCalled();
 });
 

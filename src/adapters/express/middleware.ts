@@ -61,14 +61,16 @@ export function toMiddleware(verifier: Verifier): Middleware {
     if (typeof next !== 'function')
       throw new TypeError('verify() needs a third argument: verify(request, response, next).');
     loosen(request, response);
-    // h3 1 waits for a promise. If it gets none, the end of the connection counts as `next()` there.
-    return verify(verifier, request, response).then(
+    const restore = withoutClose(response, next);
+    // Nothing is returned: Restify and hooks of Fastify take a promise that settles for another `next()`.
+    void verify(verifier, request, response).then(
       (verdict) => {
         if (!verdict.ok) {
           refuse(request, response, verdict);
-          return begun(response);
+          restore();
+          return;
         }
-        if (isOver(response)) return never();
+        if (isOver(response)) return;
         request.authMesh = verdict.caller;
         // A timeout may have answered in the meantime.
         if (!response.headersSent) {
@@ -80,25 +82,34 @@ export function toMiddleware(verifier: Verifier): Middleware {
           if (verdict.proof !== undefined) proveAnswer(request, response, verdict.proof);
         }
         next();
-        return undefined;
       },
       (error) => {
         fail(request, response, next, error);
-        return begun(response);
+        restore();
       },
     );
   };
 }
 
-/** Settles as soon as others see that there is a response. */
-function begun(response: NodeResponse): Promise<void> | undefined {
-  if (response.headersSent || response.writableEnded) return undefined;
-  return new Promise((resolve) => void (response as ServerResponse).once('finish', resolve));
-}
-
-/** For a request that nobody may handle. Nothing keeps the promise. */
-function never(): Promise<void> {
-  return new Promise(() => {});
+/**
+ * h3 1 takes the end of the connection for `next()`, also if the client leaves before it is verified.
+ *
+ * @returns restores that once there is a response, which h3 respects: its hooks then see the end of a refused request
+ */
+function withoutClose(response: NodeResponse, next: () => void): () => void {
+  const http1 = response as ServerResponse;
+  let isRemoved = false;
+  // h3 adds the listener directly after this call. An imitation of a response may have no listeners.
+  queueMicrotask(() => {
+    isRemoved = http1.listeners?.('close')?.includes(next) === true;
+    if (isRemoved) http1.off('close', next);
+  });
+  const add = () => void http1.once('close', next);
+  return () => {
+    if (!isRemoved) return;
+    if (response.headersSent || response.writableEnded) add();
+    else http1.once('finish', add);
+  };
 }
 
 /** Async, so that it rejects instead of throwing into the server. */
