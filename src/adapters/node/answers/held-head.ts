@@ -25,8 +25,10 @@ export interface HeldHead {
 export function holdHead(response: NodeResponse, makeHead: () => void): HeldHead | null {
   if (isHttp2Response(response))
     return holdHttp2((response as Http2ServerResponse).stream as Http2Stream, makeHead);
+  const http1 = response as unknown as Http1Response;
+  const hold = holdBun(http1);
   makeHead();
-  return holdHttp1(response as unknown as Http1Response);
+  return hold === null ? holdHttp1(http1) : hold();
 }
 
 /** Node keeps the head as text, and sends it with the first bytes. No public property has that text. */
@@ -36,6 +38,7 @@ interface Http1Response {
   readonly socket?: unknown;
   /** Set by `app.inject()` of Fastify, which copies the headers when the head is made. */
   readonly _lightMyRequest?: { readonly headers: Record<string, unknown> | null };
+  getHeaders(): OutgoingHttpHeaders;
   setHeader(name: string, value: string): void;
   removeHeader(name: string): void;
 }
@@ -58,6 +61,38 @@ function holdHttp1(response: Http1Response): HeldHead | null {
       const kept = isReplaced ? without(text, changes) : text;
       response._header = `${kept.slice(0, -2)}${added}\r\n`;
     },
+  };
+}
+
+/**
+ * Bun keeps the headers, and not a text, until it sends the first bytes. A property under a symbol says that they can no longer be
+ * changed; no public one does.
+ *
+ * @returns null on other runtimes; else what holds the head, once it is made
+ */
+function holdBun(response: Http1Response): (() => HeldHead | null) | null {
+  if (!('Bun' in globalThis)) return null;
+  const symbol = Object.getOwnPropertySymbols(response).find(
+    ({ description }) => description === 'headerState',
+  );
+  if (symbol === undefined) return null;
+  const states = response as unknown as Record<symbol, unknown>;
+  const changeable = states[symbol];
+  return () => {
+    const made = states[symbol];
+    if (made === changeable) return null;
+    return {
+      status: response.statusCode,
+      headers: linesOf(response.getHeaders()),
+      release(changes) {
+        states[symbol] = changeable;
+        for (const [name, value] of Object.entries(changes)) {
+          if (value === undefined) response.removeHeader(name);
+          else response.setHeader(name, value);
+        }
+        states[symbol] = made;
+      },
+    };
   };
 }
 
