@@ -113,6 +113,13 @@ export default { output: 'server', adapter: node({ mode: 'standalone' }) };
  */
 export const frameworks = [
   {
+    name: 'hapi',
+    packages: ['@hapi/hapi@21.4.10', ...served],
+    prepare: types,
+    commands: ['AMESH_HOSTS=localhost:3000 tsx server.ts'],
+    calls: [{ path: '/api/orders', body: ORDER, answer: ORDERED, isProtected: true, isProven: true }],
+  },
+  {
     name: 'Elysia',
     packages: [...served, 'elysia@1.4.30'],
     prepare: types,
