@@ -90,7 +90,7 @@ describe('a caller', () => {
     laptop.revoke();
     laptop.restore();
     expect([await statusOf(laptop), await statusOf(before)]).toEqual([200, 401]);
-    expect(mesh.refusals.at(-1)?.detail).toContain('cut, at 2030-01-01T00:00');
+    expect(mesh.refusals.at(-1)?.detail).toContain('or it was paired again, at 2030-01-01T00:00');
     expect(await statusOf(await laptop.delegate(job))).toBe(401);
     mesh.clock.advance(239_000);
     expect(await statusOf(await laptop.delegate(job))).toBe(401);
