@@ -1,8 +1,7 @@
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { type AnswerSigner, createClient, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { getRequestListener } from '@hono/node-server';
 import express, { type RequestHandler } from 'express';
-import { type FastifyInstance, fastify } from 'fastify';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
@@ -11,6 +10,7 @@ import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
 import type { Verifier } from '../../src/core/verify/verify';
 import { NOW, signerOf, verifierAt } from '../support/core';
 import { eachByItself } from '../support/each-by-itself';
+import { withListener } from '../support/fastify';
 import { listen } from '../support/listen';
 import { asking, receive, targetSigner } from '../support/proofs';
 
@@ -40,20 +40,13 @@ const servers: { name: string; serve: Serve }[] = [
   {
     name: 'Fastify 5',
     async serve(verifier, handled) {
-      let listener: RequestListener | undefined;
-      const app = fastify({
-        serverFactory(handler) {
-          listener = handler as RequestListener;
-          return createServer(listener);
-        },
-      }) as unknown as FastifyInstance;
+      const { app, ready } = withListener();
       app.addHook('onRequest', toHook(verifier));
       app.all('/*', async () => {
         await handled();
         return 'in';
       });
-      await app.ready();
-      return listener as RequestListener;
+      return ready();
     },
   },
   {

@@ -162,6 +162,24 @@ it.each(Object.entries({ ...ends, ...endsAtOnce }))(
   },
 );
 
+it('closing idle connections again and again adds one listener to an answer whose key takes time', async () => {
+  const node = kinds[0] as (typeof kinds)[number];
+  const counts: number[] = [];
+  const { server, port } = await node.start(
+    await provingVerifier({ isLater: true }),
+    (_request, response, server) => {
+      const before = response.listenerCount('finish');
+      for (let i = 0; i < 20; i++) server.closeIdleConnections();
+      counts.push(response.listenerCount('finish') - before);
+    },
+  );
+  const { request, expected } = await asking();
+  const answer = await checked(await receiveWithOther(port, request), expected);
+  expect([answer.proof, counts]).toEqual(['proven', [1]]);
+  server.close();
+  server.closeAllConnections();
+});
+
 it('a buffer that is used again after the end changes nothing', async () => {
   const shared = Buffer.from(BODY);
   const verify = toMiddleware(await provingVerifier());

@@ -24,7 +24,7 @@ afterEach(async () => {
 const unsigned = () =>
   logged.mock.calls
     .map(([line]: unknown[]) => String(line))
-    .filter((line: string) => line.includes('An answer went out unsigned'));
+    .filter((line: string) => line.includes('unsigned'));
 
 /** A target with a caller in its list, and how that caller's requests are answered. */
 async function target(options: Pick<AmeshOptions, 'signer'> = {}) {

@@ -7,10 +7,10 @@ import {
   request,
 } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { type FastifyInstance, fastify } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Middleware, toMiddleware } from '../../src/adapters/express/middleware';
 import { signed, verifierAt } from '../support/core';
+import { withListener } from '../support/fastify';
 import { type Listening, listen } from '../support/listen';
 
 type Serve = (middleware: Middleware, handler: () => void) => Promise<RequestListener>;
@@ -33,20 +33,13 @@ const servers: { name: string; serve: Serve }[] = [
   {
     name: 'a hook of Fastify',
     async serve(middleware, handler) {
-      let listener: RequestListener | undefined;
-      const app = fastify({
-        serverFactory(found) {
-          listener = found as RequestListener;
-          return createServer(listener);
-        },
-      }) as unknown as FastifyInstance;
+      const { app, ready } = withListener();
       app.addHook('onRequest', (request, reply, done) => middleware(request.raw, reply.raw, done));
       app.all('/*', async () => {
         handler();
         return 'in';
       });
-      await app.ready();
-      return listener as RequestListener;
+      return ready();
     },
   },
 ];

@@ -1,3 +1,4 @@
+import { createServer, type RequestListener } from 'node:http';
 import multipart5 from '@fastify/multipart';
 import fastify5, { type FastifyInstance } from 'fastify';
 import multipart4 from 'fastify-multipart8';
@@ -12,6 +13,24 @@ export const fastifies = [
   },
   { name: 'Fastify 5', fastify: fastify5, multipart: multipart5 },
 ] as const;
+
+/** An app of Fastify 5 without a port, and what serves its requests as soon as it is ready. */
+export function withListener(): { readonly app: FastifyInstance; ready(): Promise<RequestListener> } {
+  let listener: RequestListener | undefined;
+  const app = fastify5({
+    serverFactory(handler) {
+      listener = handler as RequestListener;
+      return createServer(listener);
+    },
+  }) as unknown as FastifyInstance;
+  return {
+    app,
+    async ready() {
+      await app.ready();
+      return listener as RequestListener;
+    },
+  };
+}
 
 /** A Fastify app on a free loopback port. */
 export interface Serving {

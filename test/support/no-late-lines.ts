@@ -1,5 +1,5 @@
-// An instance logs the last of a series of refusals ten seconds later. Files share processes, so that line would come in a test of
-// another file, which may look at what is logged there.
+// An instance logs the last of a series of refusals ten seconds later, and what ends soon a second after its start. Files share
+// processes, so these lines would come in a test of another file, which may look at what is logged there.
 import { afterEach } from 'vitest';
 
 const { setTimeout: start } = globalThis;
@@ -7,7 +7,7 @@ const late = new Set<NodeJS.Timeout>();
 
 const noting = (...given: Parameters<typeof start>) => {
   const timer = start(...given);
-  if (new Error().stack?.includes('/src/process/log.ts')) late.add(timer);
+  if (/\/src\/(?:process\/log|machine\/ends\/end-watch)\.ts/.test(new Error().stack ?? '')) late.add(timer);
   return timer;
 };
 globalThis.setTimeout = Object.defineProperties(

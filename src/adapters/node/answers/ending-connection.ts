@@ -15,6 +15,8 @@ type Connection = Socket & {
 /** How many answers of a connection are held back. */
 const held = attached<number>();
 const watchedServers = new WeakSet<object>();
+/** Responses whose connection ends after them: a program may close idle connections again and again. */
+const lasts = new WeakSet<object>();
 let isEndingIdle = false;
 
 /**
@@ -61,7 +63,10 @@ function isHeld(socket: Socket): boolean {
 function endWhenIdle(socket: Connection): void {
   const response = socket._httpMessage;
   if (response === null || response === undefined) socket.destroy();
-  else if (response.finished) response.once('finish', () => endWhenIdle(socket));
+  else if (response.finished && !lasts.has(response)) {
+    lasts.add(response);
+    response.once('finish', () => endWhenIdle(socket));
+  }
 }
 
 /** `server.close()` ends idle connections by this method, too. */

@@ -64,6 +64,8 @@ function holdHttp1(response: Http1Response): HeldHead | null {
   };
 }
 
+let headerState: symbol | undefined;
+
 /**
  * Bun keeps the headers, and not a text, until it sends the first bytes. A property under a symbol says that they can no longer be
  * changed; no public one does.
@@ -72,10 +74,11 @@ function holdHttp1(response: Http1Response): HeldHead | null {
  */
 function holdBun(response: Http1Response): (() => HeldHead | null) | null {
   if (!('Bun' in globalThis)) return null;
-  const symbol = Object.getOwnPropertySymbols(response).find(
+  headerState ??= Object.getOwnPropertySymbols(response).find(
     ({ description }) => description === 'headerState',
   );
-  if (symbol === undefined) return null;
+  const symbol = headerState;
+  if (symbol === undefined || !(symbol in response)) return null;
   const states = response as unknown as Record<symbol, unknown>;
   const changeable = states[symbol];
   return () => {
